@@ -1,0 +1,182 @@
+"""One configuration that was read and found right."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from parallel_ml.config.environment import expand
+from parallel_ml.config.loading import Source, load, shape_problem
+from parallel_ml.config.schema import LONGEST_NAME, Config
+from parallel_ml.config.tree import Node, find, in_order, plain
+from parallel_ml.config.validation import validate
+from parallel_ml.config.yaml_text import dump, parse
+from parallel_ml.core.model import JobSpec, Resources
+from parallel_ml.core.seeds import derive_seed
+from parallel_ml.errors import ConfigError, ConfigProblem
+
+DEFAULT_SEED = 42
+
+
+@dataclass(frozen=True)
+class LoadedConfig:
+    """A configuration of a run.
+
+    Attributes:
+        source: The file as the user named it.
+        name: The job's name.
+        config: What is asked for, checked, with its variables replaced.
+        raw: What is written, laid on what it extends; its variables are not replaced, so no secret is in it.
+        warnings: What is allowed and probably not meant, one line each.
+        values: `raw` with its variables replaced.
+        cwd: What relative paths in it are relative to: the folder where the run was started.
+        tree: The document, to name lines in messages.
+    """
+
+    source: str
+    name: str
+    config: Config
+    raw: dict[str, Any]
+    warnings: tuple[str, ...]
+    values: dict[str, Any] = field(repr=False)
+    cwd: Path
+    tree: Node = field(repr=False, compare=False)
+
+    def spec(self, position: int) -> JobSpec:
+        """Return what the job is, at a 0-based position of the run."""
+        config, wanted = self.config, self.config.resources
+        training = config.model_training
+        return JobSpec(
+            position=position,
+            name=self.name,
+            source=self.source,
+            kind="training" if config.built_in else "command",
+            seed=derive_seed(self.user_seed, position),
+            resources=Resources(
+                gpus=wanted.gpus,
+                jobs_per_gpu=wanted.jobs_per_gpu,
+                gpu_memory_bytes=wanted.gpu_memory.size_bytes,
+                gpu_memory_fraction=wanted.gpu_memory.fraction,
+                exclusive=wanted.exclusive,
+                cpus=wanted.cpus,
+                memory_bytes=wanted.memory,
+                allow_cpu=wanted.allow_cpu,
+            ),
+            batch_size=self.batch_size,
+            accumulation=training.gradient_accumulation if training else 1,
+            epochs=training.epochs if training else None,
+            priority=config.priority,
+            depends_on=tuple(config.depends_on or ()),
+            max_attempts=config.retry.max_attempts if config.retry else 1,
+            backoff_s=config.retry.backoff if config.retry else 10.0,
+            timeout_s=config.timeout,
+            grace_s=config.grace,
+        )
+
+    @property
+    def user_seed(self) -> int:
+        """The seed that the user gave, or the default."""
+        data = self.config.data_preprocessing
+        return data.random_state if data else DEFAULT_SEED
+
+    @property
+    def batch_size(self) -> int | None:
+        """The samples of a batch that were asked for; None for an own program that names none."""
+        data = self.config.data_preprocessing
+        if data is None or not (self.config.built_in or "batch_size" in data.model_fields_set):
+            return None
+        return data.batch_size
+
+    def snapshot(self) -> str:
+        """Return the YAML that `load_snapshot` reads: `raw` with the job's name."""
+        return dump(self.raw)
+
+    def problem(self, path: tuple[str | int, ...], message: str, hint: str = "") -> ConfigProblem:
+        """Return a problem at a key of this configuration."""
+        return find(self.tree, path).problem(path, message, hint)
+
+    def renamed(self, name: str) -> LoadedConfig:
+        """Return the same configuration under another name."""
+        return replace(self, name=name, raw={**self.raw, "name": name}, values={**self.values, "name": name})
+
+
+def load_config(
+    source: Source, cwd: Path, environ: Mapping[str, str]
+) -> tuple[LoadedConfig | None, list[ConfigProblem]]:
+    """Return a file's configuration, or everything that is wrong with it and with what it extends."""
+    tree, problems = load(source, environ)
+    if tree is None:
+        return None, problems
+    loaded, found = _checked(tree, source.shown, cwd, environ)
+    problems = in_order([*problems, *found])
+    return (None if problems else loaded), problems
+
+
+def load_snapshot(text: str, *, source: str, cwd: Path, environ: Mapping[str, str]) -> LoadedConfig:
+    """Return the configuration of a snapshot, its variables replaced from the environment of now.
+
+    Args:
+        text: What `LoadedConfig.snapshot` returned.
+        source: The user's file, for messages.
+        cwd: What relative paths are relative to.
+        environ: The environment.
+
+    Raises:
+        ConfigError: The text is no valid configuration, or a variable is no longer set.
+    """
+    tree, problems = parse(text, source)
+    if tree is not None and (shape := shape_problem(tree)) is not None:
+        problems.append(shape)
+    loaded = None
+    if tree is not None and not problems:
+        loaded, problems = _checked(tree, source, cwd, environ)
+    if loaded is None:
+        # The lines are those of the snapshot, not of the user's file.
+        raise ConfigError(replace(problem, line=None) for problem in problems)
+    return loaded
+
+
+def name_of_file(path: str) -> str:
+    """Return the name that a file gives its job: its stem, with '-' for every character that no name has.
+
+    >>> name_of_file("configs/my model (2).yaml"), name_of_file("训练.yaml")
+    ('my-model-2', 'job')
+    """
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(path).stem).strip("-")[:LONGEST_NAME]
+    return name if name.strip(".") else "job"
+
+
+def _checked(
+    tree: Node, source: str, cwd: Path, environ: Mapping[str, str]
+) -> tuple[LoadedConfig | None, list[ConfigProblem]]:
+    expanded, unset = expand(tree, environ)
+    config, invalid = validate(expanded, tree)
+    problems = unset + [found for found in invalid if not any(_within(problem.key, found.key) for problem in unset)]
+    if config is None or problems:
+        return None, problems
+    name = config.name or name_of_file(source)
+    warnings = tuple(str(found) for found in _doubtful(config, tree))
+    loaded = LoadedConfig(source, name, config, plain(tree), warnings, plain(expanded), cwd, tree)
+    return loaded.renamed(name), []
+
+
+def _within(key: str, other: str) -> bool:
+    """Whether a dotted key is another or lies below it: what an unset variable left there is no second finding."""
+    return key == other or key.startswith((f"{other}.", f"{other}["))
+
+
+def _doubtful(config: Config, tree: Node) -> list[ConfigProblem]:
+    """Return what is allowed and probably not meant."""
+    found = []
+    training, analysis = config.model_training, config.result_analysis
+    if training and analysis and analysis.model_path not in {None, training.checkpoint.filepath}:
+        path = ("result_analysis", "model_path")
+        message = f"is not the checkpoint's path; the model of {training.checkpoint.filepath} is analysed"
+        found.append(find(tree, path).problem(path, message))
+    if config.built_in and config.params:
+        message = "are for an own program; the built-in training does not read them"
+        found.append(find(tree, ("params",)).problem(("params",), message))
+    return found

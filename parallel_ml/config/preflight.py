@@ -1,0 +1,213 @@
+"""A quick look at the machine before any training: what would fail in an hour is said now.
+
+Files are counted, never decoded.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from parallel_ml.config.fields import located
+from parallel_ml.config.loaded import LoadedConfig
+from parallel_ml.config.resolve import find_program
+from parallel_ml.core.units import GIB, MIB, format_size
+from parallel_ml.errors import ConfigProblem
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".bmp", ".dib"})
+LEAST_FREE_BYTES = 100 * MIB
+LITTLE_FREE_BYTES = GIB
+_SPLITS = 3
+_MOST_NAMED = 5
+# The first bytes of PNG, JPEG, GIF and BMP files: the training knows an image by them, whatever it is called.
+_MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"BM")
+_IMAGE_DIR = ("data_preprocessing", "image_dir")
+_FILEPATH = ("model_training", "checkpoint", "filepath")
+
+
+@dataclass
+class Findings:
+    """What was found: problems stop the run, warnings do not."""
+
+    problems: list[ConfigProblem] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def look_at(jobs: Sequence[LoadedConfig], runs_dir: Path) -> Findings:
+    """Return what stands in the way of these jobs on this machine.
+
+    Args:
+        jobs: The configurations of a run.
+        runs_dir: The folder that the run's own folder will be made in.
+    """
+    findings = Findings()
+    counted: dict[Path, dict[str, int] | str] = {}
+    for job in jobs:
+        findings.warnings += job.warnings
+        if job.config.built_in:
+            _look_at_images(job, findings, counted)
+        else:
+            findings.problems += _command_problems(job)
+        findings.problems += _checkpoint_problems(job)
+    _look_at_runs_dir(runs_dir, findings)
+    return findings
+
+
+def count_images(folder: Path) -> dict[str, int]:
+    """Return the number of image files in each class's folder, those below it included; hidden names do not count.
+
+    Raises:
+        OSError: A folder cannot be read.
+    """
+    with os.scandir(folder) as entries:
+        classes = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+    return {name: _images_below(folder / name) for name in classes}
+
+
+def _images_below(folder: Path) -> int:
+    total = 0
+    for root, folders, files in os.walk(folder, onerror=_raise):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        total += sum(1 for name in files if not name.startswith(".") and _is_image(root, name))
+    return total
+
+
+def _is_image(folder: str, name: str) -> bool:
+    if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:  # noqa: PTH122 - a Path for each of a million names is slow
+        return True
+    path = Path(folder, name)
+    # Opening a named pipe would wait for its other end.
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(8).startswith(_MAGIC)
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _look_at_images(job: LoadedConfig, findings: Findings, counted: dict[Path, dict[str, int] | str]) -> None:
+    data = job.config.data_preprocessing
+    if data is None or data.image_dir is None:
+        return
+    folder = located(data.image_dir, job.cwd)
+    if folder not in counted:
+        counted[folder] = _counted(folder)
+    found = counted[folder]
+    message = found if isinstance(found, str) else _too_little(found)
+    if message:
+        text, _, hint = message.partition("; ")
+        findings.problems.append(job.problem(_IMAGE_DIR, text, hint))
+    elif not isinstance(found, str):
+        doubts = _doubts(found, data.split_ratios.train, data.batch_size)
+        findings.warnings += [str(job.problem(_IMAGE_DIR, text)) for text in doubts]
+
+
+def _counted(folder: Path) -> dict[str, int] | str:
+    """Return the images of each class, or what is wrong with the folder."""
+    try:
+        if not folder.exists():
+            return f"there is no folder {folder}; paths are relative to the folder where run is typed"
+        if not folder.is_dir():
+            return f"{folder} is not a folder"
+        return count_images(folder)
+    except OSError as error:
+        return f"{error.filename or folder} cannot be read: {error.strerror}"
+
+
+def _too_little(counted: dict[str, int]) -> str:
+    """Return why these images cannot be trained on, or ""."""
+    filled = [name for name, count in counted.items() if count]
+    if not filled:
+        return "holds no images in class folders; make one folder for each class, with PNG, JPEG, GIF or BMP files"
+    if len(filled) < 2:
+        return f"holds images of one class alone ({filled[0]}); a classification needs at least 2 class folders"
+    if max(counted.values()) < _SPLITS:
+        return f"holds {sum(counted.values())} images; at least one class needs {_SPLITS}, one for each split"
+    return ""
+
+
+def _doubts(counted: dict[str, int], train_share: float, batch_size: int) -> Iterator[str]:
+    empty = [name for name, count in counted.items() if not count]
+    if empty:
+        yield f"folders without images are no classes: {_named(empty)}"
+    few = [name for name, count in counted.items() if 0 < count < _SPLITS]
+    if few:
+        yield f"classes with fewer than {_SPLITS} images are not in every split: {_named(few)}"
+    training = int(sum(counted.values()) * train_share)
+    if batch_size > training:
+        yield f"a batch of {batch_size} is more than the {training} images to train on"
+
+
+def _named(names: Sequence[str]) -> str:
+    more = len(names) - _MOST_NAMED
+    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _command_problems(job: LoadedConfig) -> Iterator[ConfigProblem]:
+    command, config = job.config.command or [], job.config
+    folder = located(config.cwd or ".", job.cwd)
+    if not folder.is_dir():
+        yield job.problem(("cwd",), f"there is no folder {folder}")
+        return
+    program, *arguments = command
+    if "{" in program:
+        return
+    if "/" in program and not os.access(folder / program, os.X_OK):
+        hint = "make it executable with chmod +x" if (folder / program).is_file() else ""
+        yield job.problem(("command",), f"{program} is not a program that can be run", hint)
+    elif find_program(program, config.env.get("PATH")) is None:
+        yield job.problem(("command",), f"the program {program} is not found in PATH")
+    script = next((part for part in arguments if not part.startswith("-")), "")
+    is_python = Path(program).name.startswith("python") and script.endswith(".py") and "{" not in script
+    if is_python and arguments[0] == script and not (folder / script).is_file():
+        yield job.problem(("command",), f"there is no file {script} in {folder}")
+
+
+def _checkpoint_problems(job: LoadedConfig) -> Iterator[ConfigProblem]:
+    training = job.config.model_training
+    if training is None:
+        return
+    path = located(training.checkpoint.filepath, Path())
+    if path.is_absolute() and (reason := unwritable(path.parent)):
+        yield job.problem(_FILEPATH, f"cannot be written: {reason}")
+
+
+def unwritable(folder: Path) -> str:
+    """Return why no file can be made in a folder that may have to be made first, or ""."""
+    there = folder
+    try:
+        while not there.exists() and there != there.parent:
+            there = there.parent
+        if not there.is_dir():
+            return f"{there} is not a folder"
+    except OSError as error:
+        return f"{folder}: {error.strerror}"
+    return "" if os.access(there, os.W_OK | os.X_OK) else f"no permission to write in {there}"
+
+
+def _look_at_runs_dir(runs_dir: Path, findings: Findings) -> None:
+    reason = unwritable(runs_dir)
+    if reason:
+        message = f"the folder for runs cannot be written: {reason}"
+        findings.problems.append(ConfigProblem(None, None, "", message, "choose another with --runs-dir"))
+        return
+    there = runs_dir
+    while not there.exists():
+        there = there.parent
+    problem, warning = space_left(shutil.disk_usage(there).free, runs_dir)
+    findings.problems += [problem] if problem else []
+    findings.warnings += [warning] if warning else []
+
+
+def space_left(free_bytes: int, runs_dir: Path) -> tuple[ConfigProblem | None, str | None]:
+    """Return the problem or the warning of a disk with this much room."""
+    told = f"{format_size(free_bytes)} are free on the disk of {runs_dir}"
+    if free_bytes < LEAST_FREE_BYTES:
+        hint = f"free at least {format_size(LEAST_FREE_BYTES)}, or choose another disk with --runs-dir"
+        return ConfigProblem(None, None, "", f"only {told}", hint), None
+    return None, f"only {told}" if free_bytes < LITTLE_FREE_BYTES else None

@@ -1,0 +1,373 @@
+"""The state machine: what each stimulus does to a job in each state. Pure: it returns events and effects.
+
+`TRANSITIONS` is the whole table. A fact without a transition is a bug (`InvalidTransition`); a command without one is
+answered by `CommandRejected`. News of an attempt that is not the newest is late and ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from parallel_ml.core import events as ev
+from parallel_ml.core.model import (
+    Allocation,
+    Job,
+    JobState,
+    Outcome,
+    OutcomeKind,
+    ProcessId,
+    RunState,
+    StrEnum,
+)
+from parallel_ml.core.recovery import ExitFacts, classify, retry_delay
+from parallel_ml.errors import InvalidTransition
+
+SHIM_MARGIN_S = 5.0
+"""The shim itself ends the tree within the grace; this much later the supervisor takes it for stuck and kills."""
+
+
+class Command(StrEnum):
+    """What a shim is told to do with its process tree."""
+
+    STOP = "stop"
+    PAUSE = "pause"
+    FREEZE = "freeze"
+    THAW = "thaw"
+    KILL = "kill"
+
+
+# --- stimuli -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Stimulus:
+    """Something that arrived for one job."""
+
+    job: str
+
+
+@dataclass(frozen=True)
+class Placed(Stimulus):
+    """There is a place for it now."""
+
+    allocation: Allocation
+    batch_size: int | None
+    accumulation: int
+
+
+@dataclass(frozen=True)
+class Started(Stimulus):
+    """The attempt's process runs."""
+
+    attempt: int
+    process: ProcessId
+    shim: ProcessId
+
+
+@dataclass(frozen=True)
+class Ended(Stimulus):
+    """The attempt's process tree is gone."""
+
+    attempt: int
+    facts: ExitFacts
+
+
+@dataclass(frozen=True)
+class BackoffOver(Stimulus):
+    """The wait before the next attempt is over."""
+
+
+@dataclass(frozen=True)
+class GraceOver(Stimulus):
+    """It was told to end and did not."""
+
+
+@dataclass(frozen=True)
+class DependencyEnded(Stimulus):
+    """A job that it depends on will not succeed."""
+
+    dependency: str
+    state: JobState
+
+
+@dataclass(frozen=True)
+class CommandStimulus(Stimulus):
+    """Somebody wants something; `order` is the order's id, None for an inner cause."""
+
+    order: str | None = None
+
+
+@dataclass(frozen=True)
+class Stop(CommandStimulus):
+    """End it; `at_once` without a grace."""
+
+    cause: OutcomeKind = OutcomeKind.STOPPED
+    at_once: bool = False
+
+
+@dataclass(frozen=True)
+class Pause(CommandStimulus):
+    """Save and free everything, or with `freeze` hold it in memory."""
+
+    freeze: bool = False
+
+
+@dataclass(frozen=True)
+class Resume(CommandStimulus):
+    """Go on after a pause."""
+
+
+@dataclass(frozen=True)
+class Retry(CommandStimulus):
+    """Try a failed or stopped job again."""
+
+
+# --- decisions ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class StartAttempt:
+    """Start the newest attempt of the job."""
+
+    job: str
+    attempt: int
+
+
+@dataclass(frozen=True)
+class TellShim:
+    """Give the attempt's shim a command."""
+
+    job: str
+    attempt: int
+    command: Command
+
+
+Effect = StartAttempt | TellShim
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The events to log first, and the effects to carry out after they are on disk."""
+
+    events: tuple[ev.Event, ...] = ()
+    effects: tuple[Effect, ...] = ()
+
+
+NOTHING = Decision()
+
+
+def decide(state: RunState, stimulus: Stimulus, now: float) -> Decision:
+    """Return what `stimulus` leads to. Reads nothing but its arguments and changes nothing.
+
+    Raises:
+        InvalidTransition: A fact has no transition from the job's state.
+    """
+    job = state.jobs[stimulus.job]
+    if isinstance(stimulus, (Started, Ended)) and _is_late(job, stimulus):
+        return NOTHING
+    handler = TRANSITIONS.get((job.state, type(stimulus)))
+    if handler is not None:
+        return handler(job, stimulus, now)
+    if isinstance(stimulus, CommandStimulus):
+        return _rejected(job, stimulus)
+    raise InvalidTransition(job.name, job.state.value, repr(stimulus), [repr(attempt) for attempt in job.attempts])
+
+
+def due(state: RunState, now: float) -> Iterator[Stimulus]:
+    """Yield what the passing of time brings: backoffs and graces that are over, attempts over their time limit."""
+    for job in state.jobs.values():
+        if job.due_at is not None and job.due_at <= now:
+            yield BackoffOver(job.name) if job.state is JobState.RETRYING else GraceOver(job.name)
+        elif job.state is JobState.RUNNING and (limit := _time_limit(job)) is not None and limit <= now:
+            yield Stop(job.name, cause=OutcomeKind.TIMEOUT)
+
+
+def next_due(state: RunState) -> float | None:
+    """Return when `due` will next have something, or None."""
+    times = [job.due_at for job in state.jobs.values() if job.due_at is not None]
+    times += [limit for job in state.jobs.values() if job.state is JobState.RUNNING and (limit := _time_limit(job))]
+    return min(times, default=None)
+
+
+def ended_dependencies(state: RunState) -> Iterator[DependencyEnded]:
+    """Yield, for each queued job, the first job that it needs and that failed or was stopped."""
+    for job in state.jobs.values():
+        if job.state is not JobState.QUEUED or not job.spec.depends_on:
+            continue
+        for name in job.spec.depends_on:
+            needed = state.jobs[name].state
+            if needed in (JobState.FAILED, JobState.STOPPED):
+                yield DependencyEnded(job.name, name, needed)
+                break
+
+
+# --- transitions -------------------------------------------------------------------------------------------------
+
+
+def _placed(job: Job, stimulus: Placed, _now: float) -> Decision:
+    number = len(job.attempts) + 1
+    event = ev.JobPlaced(job.name, number, stimulus.allocation, stimulus.batch_size, stimulus.accumulation)
+    return Decision((event,), (StartAttempt(job.name, number),))
+
+
+def _started(job: Job, stimulus: Started, _now: float) -> Decision:
+    return Decision((ev.AttemptStarted(job.name, stimulus.attempt, stimulus.process, stimulus.shim),))
+
+
+def _ended(job: Job, stimulus: Ended, now: float) -> Decision:
+    outcome, error = classify(stimulus.facts)
+    return _after(job, stimulus.attempt, outcome, error, now)
+
+
+def _after(job: Job, attempt: int, outcome: Outcome, error: str | None, now: float) -> Decision:
+    ended = ev.AttemptEnded(job.name, attempt, outcome, error)
+    if outcome.good:
+        return Decision((ended, ev.JobFinished(job.name, JobState.SUCCEEDED)))
+    delay = retry_delay(job, outcome)
+    if delay is None:
+        return Decision((ended, ev.JobFinished(job.name, JobState.FAILED, error or str(outcome))))
+    return Decision((ended, ev.RetryScheduled(job.name, now + delay, error or str(outcome))))
+
+
+def _ended_while_stopping(job: Job, stimulus: Ended, now: float) -> Decision:
+    outcome, _ = classify(stimulus.facts)
+    if outcome.good:
+        return _after(job, stimulus.attempt, outcome, None, now)
+    cause = job.stop_cause or OutcomeKind.STOPPED
+    if cause is OutcomeKind.STOPPED:
+        ended = ev.AttemptEnded(job.name, stimulus.attempt, Outcome(cause))
+        return Decision((ended, ev.JobFinished(job.name, JobState.STOPPED)))
+    limit = f"{job.spec.timeout_s:g} s" if job.spec.timeout_s is not None else "its limit"
+    return _after(job, stimulus.attempt, Outcome(cause), f"it ran longer than its timeout of {limit}", now)
+
+
+def _ended_while_pausing(job: Job, stimulus: Ended, now: float) -> Decision:
+    outcome, error = classify(stimulus.facts)
+    if outcome.good:
+        return _after(job, stimulus.attempt, outcome, None, now)
+    ended = ev.AttemptEnded(job.name, stimulus.attempt, Outcome(OutcomeKind.RELEASED), error)
+    events: tuple[ev.Event, ...] = (ended, ev.JobReleased(job.name))
+    if job.resume_wanted:
+        events = (*events, ev.JobQueued(job.name, "resumed"))
+    return Decision(events)
+
+
+def _stop_waiting(job: Job, stimulus: Stop, _now: float) -> Decision:
+    return Decision((ev.JobFinished(job.name, JobState.STOPPED, order=stimulus.order),))
+
+
+def _stop_live(job: Job, stimulus: Stop, now: float) -> Decision:
+    grace_s, command = (0.0, Command.KILL) if stimulus.at_once else (job.spec.grace_s, Command.STOP)
+    due_at = now + grace_s + SHIM_MARGIN_S
+    return _tell(job, command, ev.StopBegun(job.name, stimulus.cause, due_at, stimulus.order))
+
+
+def _stop_again(job: Job, stimulus: Stop, now: float) -> Decision:
+    if stimulus.at_once:
+        return _stop_live(job, stimulus, now)
+    if job.stop_cause is not stimulus.cause and stimulus.cause is OutcomeKind.STOPPED and job.due_at is not None:
+        return Decision((ev.StopBegun(job.name, stimulus.cause, job.due_at, stimulus.order),))
+    return NOTHING
+
+
+def _stop_paused(job: Job, stimulus: Stop, now: float) -> Decision:
+    return _stop_live(job, stimulus, now) if job.frozen else _stop_waiting(job, stimulus, now)
+
+
+def _pause_waiting(job: Job, stimulus: Pause, _now: float) -> Decision:
+    return Decision((ev.JobReleased(job.name, stimulus.order),))
+
+
+def _pause_live(job: Job, stimulus: Pause, now: float) -> Decision:
+    if stimulus.freeze and job.state is JobState.RUNNING:
+        return _tell(job, Command.FREEZE, ev.JobFrozen(job.name, stimulus.order))
+    due_at = now + job.spec.grace_s + SHIM_MARGIN_S
+    return _tell(job, Command.PAUSE, ev.PauseBegun(job.name, due_at, stimulus.order))
+
+
+def _resume_paused(job: Job, stimulus: Resume, _now: float) -> Decision:
+    if job.frozen:
+        return _tell(job, Command.THAW, ev.JobThawed(job.name, stimulus.order))
+    return Decision((ev.JobQueued(job.name, "resumed", order=stimulus.order),))
+
+
+def _resume_pausing(job: Job, stimulus: Resume, _now: float) -> Decision:
+    return Decision((ev.ResumeWanted(job.name, stimulus.order),))
+
+
+def _retry_finished(job: Job, stimulus: Retry, _now: float) -> Decision:
+    return Decision((ev.JobQueued(job.name, "tried again", afresh=True, order=stimulus.order),))
+
+
+def _backoff_over(job: Job, _stimulus: BackoffOver, _now: float) -> Decision:
+    return Decision((ev.JobQueued(job.name, "the wait before the next attempt is over"),))
+
+
+def _grace_over(job: Job, _stimulus: GraceOver, now: float) -> Decision:
+    return _tell(job, Command.KILL, ev.GraceOver(job.name, now + SHIM_MARGIN_S))
+
+
+def _dependency_ended(job: Job, stimulus: DependencyEnded, _now: float) -> Decision:
+    if stimulus.state is JobState.STOPPED:
+        return Decision((ev.JobFinished(job.name, JobState.STOPPED, f"{stimulus.dependency} was stopped"),))
+    return Decision((ev.JobFinished(job.name, JobState.FAILED, f"{stimulus.dependency}, which it needs, failed"),))
+
+
+def _tell(job: Job, command: Command, event: ev.Event) -> Decision:
+    return Decision((event,), (TellShim(job.name, len(job.attempts), command),))
+
+
+def _rejected(job: Job, stimulus: CommandStimulus) -> Decision:
+    if stimulus.order is None:
+        return NOTHING
+    command = type(stimulus).__name__.lower()
+    reason = f"{job.name} is {job.state.word}"
+    return Decision((ev.CommandRejected(stimulus.order, command, reason, job.name),))
+
+
+def _is_late(job: Job, stimulus: Started | Ended) -> bool:
+    last = job.attempt
+    if last is None or last.number != stimulus.attempt or last.ended_at is not None:
+        return True
+    return isinstance(stimulus, Started) and last.process is not None
+
+
+def _time_limit(job: Job) -> float | None:
+    last = job.attempt
+    if job.spec.timeout_s is None or last is None or last.started_at is None:
+        return None
+    return last.started_at + job.spec.timeout_s
+
+
+S = JobState
+TRANSITIONS: dict[tuple[JobState, type[Stimulus]], Callable[..., Decision]] = {
+    (S.QUEUED, Placed): _placed,
+    (S.QUEUED, Stop): _stop_waiting,
+    (S.QUEUED, Pause): _pause_waiting,
+    (S.QUEUED, DependencyEnded): _dependency_ended,
+    (S.STARTING, Started): _started,
+    (S.STARTING, Ended): _ended,
+    (S.STARTING, Stop): _stop_live,
+    (S.STARTING, Pause): _pause_live,
+    (S.RUNNING, Ended): _ended,
+    (S.RUNNING, Stop): _stop_live,
+    (S.RUNNING, Pause): _pause_live,
+    (S.PAUSING, Started): _started,
+    (S.PAUSING, Ended): _ended_while_pausing,
+    (S.PAUSING, Stop): _stop_live,
+    (S.PAUSING, Resume): _resume_pausing,
+    (S.PAUSING, GraceOver): _grace_over,
+    (S.PAUSED, Resume): _resume_paused,
+    (S.PAUSED, Stop): _stop_paused,
+    (S.PAUSED, Ended): _ended,
+    (S.RETRYING, BackoffOver): _backoff_over,
+    (S.RETRYING, Stop): _stop_waiting,
+    (S.RETRYING, Pause): _pause_waiting,
+    (S.STOPPING, Started): _started,
+    (S.STOPPING, Ended): _ended_while_stopping,
+    (S.STOPPING, Stop): _stop_again,
+    (S.STOPPING, GraceOver): _grace_over,
+    (S.FAILED, Retry): _retry_finished,
+    (S.STOPPED, Retry): _retry_finished,
+}

@@ -1,0 +1,234 @@
+"""Which queued jobs start now and what each is granted; why the others wait; what can never fit.
+
+The order is priority (higher first), then position. A job that has to wait lets later ones pass, but it is not
+starved: the first that waits for cards, and the first that waits for the CPU, has its room booked ahead on the cards
+where least is in its way, and later jobs only get what that leaves. When it starts, the next one is protected. A job
+that waits for memory of other programs is not protected: nobody knows when they end, and the cards would idle.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from parallel_ml.core.batch import plan_batch
+from parallel_ml.core.model import Allocation, GpuShare, JobState, Machine
+from parallel_ml.core.room import Room, asked_bytes, card_count, parts_of, wants_card
+from parallel_ml.core.units import format_size
+from parallel_ml.core.waiting import why_waiting
+from parallel_ml.errors import PlacementError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from parallel_ml.core.model import Job, JobSpec, Resources, RunState
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A job that starts now: what it holds, and the batch that this makes (None for a program without one)."""
+
+    job: str
+    allocation: Allocation
+    batch_size: int | None
+    accumulation: int
+
+
+def place(state: RunState, machine: Machine) -> list[Placement]:
+    """Return the queued jobs that start now, in the order in which they are served; `state` is not changed."""
+    turn = _Turn(state, machine)
+    placements: list[Placement] = []
+    # An order for 10,000 jobs is made only where a slot is left for one of them.
+    for job in [] if turn.full else _in_order(state.jobs.values()):
+        if turn.full:
+            break
+        verdict = turn.judge(job)
+        if isinstance(verdict, Placement):
+            placements.append(verdict)
+    return placements
+
+
+def waiting_reasons(state: RunState, machine: Machine) -> dict[str, str]:
+    """Return why each queued job waits that `place` would not start now, by name, in one pass."""
+    turn = _Turn(state, machine)
+    verdicts = [(job.name, turn.judge(job)) for job in _in_order(state.jobs.values())]
+    return {name: verdict for name, verdict in verdicts if isinstance(verdict, str)}
+
+
+def waiting_reason(state: RunState, machine: Machine, job: Job) -> str | None:
+    """Return why a queued job waits; None where it can start at once, or is not queued.
+
+    For more than one job `waiting_reasons` is the quicker way: each call looks at the whole run.
+    """
+    return waiting_reasons(state, machine).get(job.name)
+
+
+def check_fits(specs: Sequence[JobSpec], machine: Machine) -> None:
+    """Refuse what could never start, even on this machine alone and idle.
+
+    Memory that other programs hold is not counted: it may come back.
+
+    Raises:
+        PlacementError: The first job that can never fit, with what it wants and the most there is.
+    """
+    idle = replace(machine, devices=tuple(replace(device, foreign_bytes=0) for device in machine.devices))
+    for spec in specs:
+        if Room(idle).fit(spec.resources) is None:
+            raise _never_fits(spec, idle)
+
+
+def cpu_share(machine: Machine, slots: int, asked: int | None = None) -> int | None:
+    """Return the cores for each of `slots` jobs side by side; None leaves the framework's default.
+
+    An equal share keeps jobs from making more threads than there are cores. A job alone keeps the default, and a
+    number that the user asked for stands.
+    """
+    if asked is not None:
+        return asked
+    return max(1, machine.cores // slots) if slots > 1 else None
+
+
+class _Turn:
+    """One pass over the queue: the room that is left shrinks from job to job."""
+
+    def __init__(self, state: RunState, machine: Machine) -> None:
+        self._state = state
+        self._machine = machine
+        self._room = Room(machine)
+        self._open = Room(machine)
+        """The room without what is booked ahead."""
+        self._living = 0
+        self._refused: dict[Resources, str] = {}
+        self._protected: dict[bool, str] = {}
+        """The job that has booked ahead, for cards (True) and for the CPU (False)."""
+        self._kinds: set[bool] = set()
+        """Whether queued jobs want cards (True), the CPU (False), or either."""
+        for job in state.jobs.values():
+            holds = job.holds
+            if holds is not None:
+                self._take(holds.shares, job.spec.resources)
+            elif job.state is JobState.QUEUED:
+                self._kinds.add(wants_card(job.spec.resources, machine))
+
+    @cached_property
+    def _slots(self) -> int:
+        wanted = (job.spec.resources for job in self._state.jobs.values())
+        return _side_by_side(wanted, self._machine, self._state.max_parallel)
+
+    @property
+    def full(self) -> bool:
+        """Whether none of the queued jobs can start, whatever else it asks for."""
+        return self._at_limit or not any(self._room.has_slot(on_card=on_card) for on_card in self._kinds)
+
+    @property
+    def _at_limit(self) -> bool:
+        return self._state.max_parallel is not None and self._living >= self._state.max_parallel
+
+    def judge(self, job: Job) -> Placement | str:
+        """Return the job's placement, booked, or why it waits."""
+        waits_for = [name for name in job.spec.depends_on if not self._succeeded(name)]
+        if waits_for:
+            return f"waits for {', '.join(waits_for)}"
+        if self._at_limit:
+            return f"--max-parallel {self._state.max_parallel} reached"
+        wants = job.spec.resources
+        # Room only shrinks, so what was refused once in this pass is refused again.
+        if wants in self._refused:
+            return self._refused[wants]
+        shares = self._open.fit(wants)
+        if shares is None:
+            return self._refused.setdefault(wants, self._refuse(job))
+        self._take(shares, wants)
+        return self._placement(job, shares)
+
+    def _refuse(self, job: Job) -> str:
+        wants = job.spec.resources
+        on_card = wants_card(wants, self._machine)
+        if self._room.fit(wants) is not None:
+            return f"lets {' and '.join(self._protected.values())} go first"
+        if on_card not in self._protected and self._open.reserve(wants):
+            self._protected[on_card] = job.name
+        return why_waiting(self._room, wants)
+
+    def _take(self, shares: tuple[GpuShare, ...], wants: Resources) -> None:
+        self._living += 1
+        self._room.take(shares, wants)
+        self._open.take(shares, wants)
+
+    def _succeeded(self, name: str) -> bool:
+        job = self._state.jobs.get(name)
+        return job is not None and job.state is JobState.SUCCEEDED
+
+    def _placement(self, job: Job, shares: tuple[GpuShare, ...]) -> Placement:
+        spec = job.spec
+        # The number of threads changes the bits of a result: a further attempt keeps that of the first.
+        cpus = (
+            job.attempts[0].allocation.cpus
+            if job.attempts
+            else cpu_share(self._machine, self._slots, spec.resources.cpus)
+        )
+        allocation = Allocation(spec.position, shares, cpus, spec.resources.memory_bytes)
+        if spec.batch_size is None:
+            return Placement(spec.name, allocation, None, spec.accumulation)
+        batch = plan_batch(spec.batch_size, allocation.memory_limit_mb, spec.accumulation)
+        return Placement(spec.name, allocation, batch.batch_size, batch.accumulation)
+
+
+def _in_order(jobs: Iterable[Job]) -> list[Job]:
+    queued = [job for job in jobs if job.state is JobState.QUEUED]
+    return sorted(queued, key=lambda job: (-job.spec.priority, job.spec.position))
+
+
+def _side_by_side(wanted: Iterable[Resources], machine: Machine, max_parallel: int | None) -> int:
+    """Return the most jobs of the run that may run at once, whatever has ended already: the same all through a run."""
+    on_cpu = on_cards = parts = 0
+    for wants in wanted:
+        if wants_card(wants, machine):
+            on_cards += 1
+            parts = max(parts, parts_of(wants))
+        else:
+            on_cpu += 1
+    slots = min(on_cards, parts * len(machine.devices)) + min(on_cpu, machine.cpu_slots)
+    return slots if max_parallel is None else min(slots, max_parallel)
+
+
+def _never_fits(spec: JobSpec, idle: Machine) -> PlacementError:
+    wants = spec.resources
+    if (wants.cpus or 0) > idle.cores:
+        return PlacementError(
+            spec.name, f"{wants.cpus} cores", f"this machine has {idle.cores}", "lower resources.cpus"
+        )
+    if (wants.memory_bytes or 0) > idle.memory_bytes:
+        asked, total = format_size(wants.memory_bytes), format_size(idle.memory_bytes)
+        return PlacementError(
+            spec.name, f"{asked} of host memory", f"this machine has {total}", "lower resources.memory"
+        )
+    if not idle.devices:
+        hint = "set resources.allow_cpu: true, or try --gpus sim:1x16GiB"
+        return PlacementError(spec.name, "a GPU (allow_cpu is false)", "this machine has none", hint)
+    return _cards_never_fit(spec, idle)
+
+
+def _cards_never_fit(spec: JobSpec, idle: Machine) -> PlacementError:
+    wants, count = spec.resources, card_count(spec.resources)
+    alive = [device for device in idle.devices if not device.lost]
+    if len(alive) < count:
+        lost = f" that works ({len(idle.devices) - len(alive)} lost)" if len(alive) < len(idle.devices) else ""
+        return PlacementError(spec.name, _gpus(count), f"this machine has {len(alive)}{lost}", "lower resources.gpus")
+    sizes = sorted((device.memory_bytes for device in alive), reverse=True)
+    asked = asked_bytes(wants, sizes[0])
+    if asked is None:
+        size = f"1/{parts_of(wants)} of a GPU"
+        return PlacementError(
+            spec.name, size, f"the largest has {format_size(sizes[0])}", "lower resources.jobs_per_gpu"
+        )
+    largest = f"the largest GPU has {format_size(sizes[0])}"
+    if count > 1:
+        largest = f"GPU number {count} by size has {format_size(sizes[count - 1])}"
+    wanted = f"{format_size(asked)} on {'one GPU' if count == 1 else f'each of {count} GPUs'}"
+    return PlacementError(spec.name, wanted, largest, "lower resources.gpu_memory")
+
+
+def _gpus(count: int) -> str:
+    return f"{count} GPU" + "s" * (count > 1)

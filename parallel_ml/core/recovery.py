@@ -1,0 +1,99 @@
+"""How an attempt ended: from the facts of its exit to an outcome, and what a job's budget allows next."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+
+from parallel_ml.core.model import Job, Outcome, OutcomeKind
+
+RELEASED_EXIT_CODE = 75
+"""The built-in training's exit code after it saved and left because it was asked to (EX_TEMPFAIL of sysexits.h)."""
+
+LOSS_BUDGET = 3
+"""Attempts that may vanish without a record before the job fails."""
+
+_SAID = {
+    "oom_gpu": OutcomeKind.OOM_GPU,
+    "oom_host": OutcomeKind.OOM_HOST,
+    "diverged": OutcomeKind.DIVERGED,
+}
+_SAID_GOOD = {"success": OutcomeKind.SUCCESS, "early_stopped": OutcomeKind.EARLY_STOPPED}
+
+
+@dataclass(frozen=True)
+class ExitFacts:
+    """What is known about the end of an attempt.
+
+    Attributes:
+        code: The exit code, or None when a signal ended it or it is not known.
+        signal: The signal's number, or None.
+        spawn_error: Why the process could not be started, or None.
+        said: The outcome that the training itself reported last, or None.
+        error: The error that it reported, or the last line of its standard error.
+        asked: `stop` or `pause` when it had been told to end before it ended.
+        oom_kill: Whether the kernel's out-of-memory killer took part of it.
+        lost: Whether it vanished without a record.
+    """
+
+    code: int | None = None
+    signal: int | None = None
+    spawn_error: str | None = None
+    said: str | None = None
+    error: str | None = None
+    asked: str | None = None
+    oom_kill: bool = False
+    lost: bool = False
+
+
+def classify(facts: ExitFacts) -> tuple[Outcome, str | None]:
+    """Return why the attempt ended and, where that was bad, a sentence about it."""
+    if facts.lost:
+        return Outcome(OutcomeKind.LOST), "its process vanished without a record"
+    if facts.spawn_error is not None:
+        return Outcome(OutcomeKind.SPAWN_FAILED), facts.spawn_error
+    if facts.code == 0:
+        return _ended_well(facts), None
+    if facts.asked is not None:
+        kind = OutcomeKind.RELEASED if facts.asked == "pause" else OutcomeKind.STOPPED
+        return Outcome(kind), None
+    if facts.said in _SAID:
+        return Outcome(_SAID[facts.said]), facts.error
+    if facts.signal is not None:
+        return _ended_by_signal(facts)
+    if facts.code == RELEASED_EXIT_CODE and facts.said == "released":
+        return Outcome(OutcomeKind.ERROR, facts.code), "something outside this program asked the training to end"
+    return Outcome(OutcomeKind.ERROR, facts.code), facts.error or f"it ended with exit code {facts.code}"
+
+
+def _ended_well(facts: ExitFacts) -> Outcome:
+    if facts.said in _SAID_GOOD:
+        return Outcome(_SAID_GOOD[facts.said])
+    if facts.asked == "stop":  # a program may well leave with 0 because it was told to
+        return Outcome(OutcomeKind.STOPPED)
+    return Outcome(OutcomeKind.RELEASED if facts.asked == "pause" else OutcomeKind.SUCCESS)
+
+
+def _ended_by_signal(facts: ExitFacts) -> tuple[Outcome, str | None]:
+    number = facts.signal or 0
+    if facts.oom_kill:
+        return Outcome(OutcomeKind.OOM_HOST), "the system ran out of memory and killed it"
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        name = "unknown"
+    last = f"; last error line: {facts.error}" if facts.error else ""
+    return Outcome(OutcomeKind.SIGNAL, number), f"it was ended by signal {number} ({name}){last}"
+
+
+def retry_delay(job: Job, outcome: Outcome) -> float | None:
+    """Return the seconds to wait before the next attempt; None when the budget is used up.
+
+    Failed attempts wait `backoff_s`, doubled each time; lost ones are tried again at once, with a budget of their own.
+    `job` is the job as it was before the attempt's end was taken in.
+    """
+    if outcome.kind is OutcomeKind.LOST:
+        return 0.0 if job.losses + 1 < LOSS_BUDGET else None
+    if job.failures + 1 < job.spec.max_attempts:
+        return job.spec.backoff_s * 2.0**job.failures
+    return None

@@ -1,0 +1,113 @@
+"""What a person or a program is told about a run: plain, typed, and with stable keys as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+class _Told:
+    """Gives a dataclass the look of the dict that it is as JSON: `status["state"]` beside `status.state`."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        raise NotImplementedError
+
+    def __getitem__(self, key: str) -> Any:  # noqa: ANN401 - the values are of many types
+        """Return one value of the JSON form."""
+        return self.to_dict()[key]
+
+
+@dataclass(frozen=True)
+class JobStatus(_Told):
+    """One job as it stands. Times are ISO 8601 in UTC, paths absolute; None is not known or not yet.
+
+    Attributes:
+        state: The word that users see: `pending`, `running`, `completed` ...
+        outcome: Why the newest attempt ended: `success`, `error(1)`, `signal(9)` ...
+        waiting: Why a pending or retrying job does not run yet, in a sentence; else None.
+        metrics: The last epoch's metrics, by name.
+        allocation: What the newest attempt holds or held (`Allocation.to_dict`).
+        paths: `dir`, `config`, `log`, `metrics`, `model`, `result`; a file that is not there yet is named all the same.
+    """
+
+    process_id: int
+    name: str
+    state: str
+    outcome: str | None = None
+    waiting: str | None = None
+    attempt: int = 0
+    pid: int | None = None
+    epoch: int | None = None
+    epochs: int | None = None
+    metrics: dict[str, Any] = field(default_factory=dict)
+    allocation: dict[str, Any] | None = None
+    batch_size: int | None = None
+    accumulation: int | None = None
+    seed: int | None = None
+    started: str | None = None
+    ended: str | None = None
+    paths: dict[str, str | None] = field(default_factory=dict)
+    error: str | None = None
+    elapsed_s: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form; the keys are those of the fields."""
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class RunStatus(_Told):
+    """A run as it stands.
+
+    Attributes:
+        run: The run's id.
+        dir: Its directory, absolute.
+        as_of: When the newest thing in here was true (ISO 8601 in UTC).
+        as_of_age_s: How long ago that was.
+        supervisor: `running` or `gone`.
+        notes: Lines that everybody should see, such as that there is no GPU.
+    """
+
+    run: str
+    name: str
+    dir: str
+    state: str
+    as_of: str | None
+    supervisor: str
+    jobs: tuple[JobStatus, ...]
+    as_of_age_s: float | None = None
+    created: str | None = None
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the object that `status --json` prints."""
+        told = dict(vars(self))
+        told["jobs"] = [job.to_dict() for job in self.jobs]
+        told["notes"] = list(self.notes)
+        return told
+
+
+@dataclass(frozen=True)
+class JobResult(_Told):
+    """What became of one configuration, in the order in which the configurations were given.
+
+    Attributes:
+        state: `completed`, `failed` or `stopped` (or where it was when the executor was left).
+        outcome: Why its last attempt ended.
+        metrics: What `result.json` says of the whole training (`test_accuracy` ...), and the last epoch's metrics.
+        history: Each metric's values, one an epoch: `{"epochs": [1, 2], "train_loss": [...], ...}`.
+        paths: `dir`, `config`, `log`, `metrics`, `model`, `result`.
+    """
+
+    name: str
+    state: str
+    outcome: str | None
+    metrics: dict[str, Any]
+    history: dict[str, list[Any]]
+    paths: dict[str, str | None]
+    error: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form; the keys are those of the fields."""
+        return dict(vars(self))

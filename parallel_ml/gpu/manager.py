@@ -1,0 +1,118 @@
+"""GPUManager: what jobs can be placed on here, and what a job's process is told of its part."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from parallel_ml.core.batch import BatchPlan, plan_batch
+from parallel_ml.core.model import Job, Machine, RunState
+from parallel_ml.core.placement import check_fits, place
+from parallel_ml.errors import UsageError
+from parallel_ml.gpu.environment import child_environment
+from parallel_ml.gpu.host import usable_cores, usable_memory_bytes
+from parallel_ml.gpu.simulated import SPEC_PREFIX, SimulatedDevices
+from parallel_ml.gpu.source import DeviceSource, NoDevices, detect_devices
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from parallel_ml.core.model import Allocation, JobSpec
+
+
+class GPUManager:
+    """The cards and the host's resources, read again at each look.
+
+    >>> gpus = GPUManager.from_spec("sim:2x16GiB")
+    >>> [device.uuid for device in gpus.snapshot().devices]
+    ['SIM-0', 'SIM-1']
+
+    Attributes:
+        spec: The word for `--gpus` that makes a like manager again.
+        notes: Lines that a user should see before the run.
+    """
+
+    def __init__(
+        self, source: DeviceSource | None = None, *, cores: int | None = None, memory_bytes: int | None = None
+    ) -> None:
+        """Take the cards from `source`.
+
+        Args:
+            source: Owned from now on, and closed with the manager; None takes what this machine has.
+            cores: What to believe of the host instead of looking, for tests and plans.
+            memory_bytes: The same of its memory.
+        """
+        self._cores, self._memory_bytes = cores, memory_bytes
+        self._source = detect_devices() if source is None else source
+        self.spec = self._source.spec
+        self.notes = self._notes()
+
+    @classmethod
+    def detect(cls) -> GPUManager:
+        """Return a manager over what this machine has; `notes` say what was found."""
+        return cls()
+
+    @classmethod
+    def from_spec(cls, spec: str) -> GPUManager:
+        """Return the manager that a value of `--gpus` names: `sim:2x16GiB,1x8GiB`, `none` or `auto`.
+
+        Raises:
+            UsageError: It names none of them.
+        """
+        wanted = spec.strip()
+        if wanted == "auto":
+            return cls.detect()
+        if wanted == "none":
+            return cls(NoDevices())
+        if wanted.startswith(SPEC_PREFIX):
+            return cls(SimulatedDevices.from_spec(wanted))
+        raise UsageError(
+            f"--gpus {spec!r} is not known",
+            "write sim:2x16GiB (simulated GPUs), none (the CPU) or auto (what is there)",
+        )
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the cards exist on paper only."""
+        return self._source.simulated
+
+    def snapshot(self) -> Machine:
+        """Return the machine as it is now."""
+        cores = usable_cores() if self._cores is None else self._cores
+        memory_bytes = usable_memory_bytes() if self._memory_bytes is None else self._memory_bytes
+        return Machine(self._source.devices(), cores, memory_bytes)
+
+    def allocate(self, specs: Sequence[JobSpec]) -> list[Allocation | None]:
+        """Return what a fresh run of these jobs would hold at its start, in their order; None is a job that waits.
+
+        Raises:
+            PlacementError: A job can never fit on this machine.
+        """
+        machine = self.snapshot()
+        check_fits(specs, machine)
+        placements = place(RunState(jobs={spec.name: Job(spec) for spec in specs}), machine)
+        by_name = {placement.job: placement.allocation for placement in placements}
+        return [by_name.get(spec.name) for spec in specs]
+
+    def environment(self, allocation: Allocation, base: Mapping[str, str] | None = None) -> dict[str, str]:
+        """Return what to set in the environment of a process that holds `allocation`.
+
+        Args:
+            allocation: What the process was granted.
+            base: The environment that it inherits; None is this process's own.
+        """
+        return child_environment(allocation, os.environ if base is None else base)
+
+    def scale_batch(self, requested: int, allocation: Allocation) -> BatchPlan:
+        """Return the batch and the accumulation that keep `requested` samples an update within the grant."""
+        return plan_batch(requested, allocation.memory_limit_mb)
+
+    def close(self) -> None:
+        """Close the source."""
+        self._source.close()
+
+    def _notes(self) -> tuple[str, ...]:
+        machine = self.snapshot()
+        if machine.devices:
+            return (self._source.note,) if self._source.note else ()
+        return (f"{self._source.note}: jobs run on the CPU, {machine.cpu_slots} at a time",)

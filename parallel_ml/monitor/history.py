@@ -1,0 +1,17 @@
+"""`history.json`: a job's metrics by name, one value an epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+_NOT_SERIES = frozenset({"epoch", "epochs", "nonfinite"})
+
+
+def build_history(points: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
+    """Return `{"epochs": [1, 2], "train_loss": [..], ...}`; every list is as long as `epochs`, unknown values None."""
+    names = list(dict.fromkeys(name for point in points for name in point if name not in _NOT_SERIES))
+    history: dict[str, list[Any]] = {"epochs": [point.get("epoch") for point in points]}
+    for name in names:
+        history[name] = [point.get(name) for point in points]
+    return history

@@ -1,0 +1,161 @@
+"""ProcessMonitor: collects what the jobs of a run print and report, and calls back for each event."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from parallel_ml.core.model import StrEnum
+from parallel_ml.errors import StoreError
+from parallel_ml.monitor.follow import FileFollower, parse_line
+from parallel_ml.monitor.history import build_history
+from parallel_ml.store.files import write_json
+from parallel_ml.store.layout import JobLayout, RunLayout
+
+HISTORY_EVERY_S = 2.0
+
+
+class EventKind(StrEnum):
+    """What a monitor tells of."""
+
+    RUN_STARTED = "run_started"
+    JOB_STATE = "job_state"
+    EPOCH = "epoch"
+    LOG = "log"
+    NOTE = "note"
+    RUN_ENDED = "run_ended"
+
+
+@dataclass(frozen=True)
+class MonitorEvent:
+    """Something that a person or a program may want to know at once.
+
+    Attributes:
+        kind: RUN_STARTED and RUN_ENDED (data: `run`, `dir`, `state`), JOB_STATE (data: `state`, `outcome`, `error`,
+            `attempt`, `allocation`, `batch_size`, `accumulation`, `waiting`), EPOCH (data: a line of `metrics.jsonl`),
+            LOG (data: a line of `log.jsonl`), NOTE (data: `text`).
+        job: The job's name; None for what concerns the whole run.
+    """
+
+    kind: EventKind
+    job: str | None
+    data: Mapping[str, Any]
+
+
+Callback = Callable[[MonitorEvent], None]
+
+
+@dataclass
+class _Watched:
+    """One job that is watched."""
+
+    files: JobLayout
+    metrics: FileFollower
+    log: FileFollower
+    points: list[dict[str, Any]] = field(default_factory=list)
+    history_due: float | None = None
+
+
+class ProcessMonitor:
+    """Follows the logs and metrics of a run's jobs, keeps `history.json`, and calls back.
+
+    >>> monitor = ProcessMonitor("runs/20260101-120000-3fa9")                  # doctest: +SKIP
+    >>> monitor.subscribe(lambda event: print(event.job, event.data), "epoch")  # doctest: +SKIP
+    >>> monitor.watch("config1"); monitor.poll()                                # doctest: +SKIP
+
+    A callback that raises is dropped, and said so by a NOTE to the others: watching must never hurt what is watched.
+    """
+
+    def __init__(self, run_dir: Path | str, *, keep_history: bool = False) -> None:
+        """Watch the run in `run_dir`; nothing is read before `watch`.
+
+        Args:
+            run_dir: The run's directory.
+            keep_history: Write `history.json`; only the run's supervisor may (one writer a file).
+        """
+        self._layout = RunLayout(Path(run_dir))
+        self._keep_history = keep_history
+        self._callbacks: list[tuple[EventKind | None, Callback]] = []
+        self._watched: dict[str, _Watched] = {}
+        self._settled: dict[str, _Watched] = {}
+
+    def subscribe(self, callback: Callback, kind: EventKind | str | None = None) -> None:
+        """Call `callback` for each event of a kind, or of all kinds. Log lines are read only if somebody wants them."""
+        self._callbacks.append((EventKind(kind) if kind is not None else None, callback))
+
+    def watch(self, job: str) -> None:
+        """Follow a job; one that was followed before goes on where that ended."""
+        if job not in self._watched:
+            files = self._layout.job(job)
+            fresh = _Watched(files, FileFollower(files.metrics), FileFollower(files.log))
+            self._watched[job] = self._settled.pop(job, fresh)
+
+    def unwatch(self, job: str) -> None:
+        """Read what is left of a job, bring its history up to date, and follow it no longer."""
+        if job in self._watched:
+            while self._poll_job(job):
+                pass
+            self._settled[job] = self._watched.pop(job)
+            self._write_history(self._settled[job])
+
+    def poll(self) -> None:
+        """Read what came since the last call and call back for it."""
+        for job in list(self._watched):
+            self._poll_job(job)
+            watched = self._watched[job]
+            if watched.history_due is not None and time.monotonic() >= watched.history_due:
+                self._write_history(watched)
+
+    def emit(self, event: MonitorEvent) -> None:
+        """Call back for an event."""
+        for wanted, callback in list(self._callbacks):
+            if wanted is not None and wanted is not event.kind:
+                continue
+            try:
+                callback(event)
+            except Exception as error:  # noqa: BLE001 - protects the run from a user's callback
+                self._callbacks.remove((wanted, callback))
+                text = f"a callback failed and is called no more: {type(error).__name__}: {error}"
+                self.emit(MonitorEvent(EventKind.NOTE, event.job, {"text": text}))
+
+    def _poll_job(self, job: str) -> bool:
+        """Read once; return whether there was anything."""
+        watched = self._watched[job]
+        try:
+            found = self._poll_metrics(job, watched)
+            if any(kind in (None, EventKind.LOG) for kind, _ in self._callbacks):
+                for line in (lines := watched.log.poll().lines):
+                    if (record := parse_line(line)) is not None:
+                        self.emit(MonitorEvent(EventKind.LOG, job, record))
+                found = found or bool(lines)
+        except StoreError as error:
+            self.emit(MonitorEvent(EventKind.NOTE, job, {"text": str(error)}))
+            return False
+        return found
+
+    def _poll_metrics(self, job: str, watched: _Watched) -> bool:
+        growth = watched.metrics.poll()
+        points = [point for line in growth.lines if (point := parse_line(line)) is not None]
+        known = 0
+        if growth.restarted:  # epochs are run again after a resume: tell only of what is new
+            while known < min(len(points), len(watched.points)) and points[known] == watched.points[known]:
+                known += 1
+            watched.points = points[:known]
+        watched.points += points[known:]
+        for point in points[known:]:
+            self.emit(MonitorEvent(EventKind.EPOCH, job, point))
+        if (points or growth.restarted) and watched.history_due is None:
+            watched.history_due = time.monotonic() + HISTORY_EVERY_S
+        return bool(points)
+
+    def _write_history(self, watched: _Watched) -> None:
+        if not self._keep_history or (watched.history_due is None and watched.files.history.exists()):
+            return
+        watched.history_due = None
+        try:
+            write_json(watched.files.history, build_history(watched.points))
+        except StoreError:  # a full disk, say: it is derived from metrics.jsonl and is written again
+            watched.history_due = time.monotonic() + HISTORY_EVERY_S

@@ -1,0 +1,276 @@
+"""ParallelMLExecutor: several configurations, run side by side, from Python. The command line is a thin coat over it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from parallel_ml.config.manager import ConfigManager
+from parallel_ml.core.status import JobResult, JobStatus, RunStatus
+from parallel_ml.errors import BackendError, UsageError
+from parallel_ml.gpu.manager import GPUManager
+from parallel_ml.monitor.history import build_history
+from parallel_ml.monitor.process_monitor import EventKind, MonitorEvent, ProcessMonitor
+from parallel_ml.runtime.local import LocalBackend
+from parallel_ml.runtime.log import open_log
+from parallel_ml.runtime.plan import plan_run
+from parallel_ml.runtime.prepare import AttemptPreparer
+from parallel_ml.runtime.supervisor import Supervisor
+from parallel_ml.store.files import read_json
+from parallel_ml.store.layout import RunLayout
+from parallel_ml.store.orders import OrderKind, new_order
+from parallel_ml.store.run_store import RunStore
+from parallel_ml.store.run_view import RunView, read_metrics
+from parallel_ml.store.runs import runs_folder
+
+DETACH_PATIENCE_S = 20.0
+
+
+class ParallelMLExecutor:
+    """Runs several configurations side by side and returns one result for each.
+
+    >>> executor = ParallelMLExecutor(["config/config1.yaml", "config/config2.yaml"])  # doctest: +SKIP
+    >>> results = executor.run_parallel()                                              # doctest: +SKIP
+    >>> results[0].state, results[0].metrics["test_accuracy"]                          # doctest: +SKIP
+    ('completed', 0.98)
+
+    It works in a script, in a thread and in a notebook; `get_status` and `stop_execution` may be called from another
+    thread or a callback meanwhile. Should this process die, the trainings go on, and `resume` takes them over.
+    """
+
+    def __init__(
+        self,
+        configs: str | Path | Sequence[str | Path] | None = None,
+        *,
+        runs_dir: str | Path | None = None,
+        name: str | None = None,
+        max_parallel: int | None = None,
+        gpus: str | GPUManager | None = None,
+        cwd: str | Path | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        """Read and check the configurations; nothing is written or started yet.
+
+        Args:
+            configs: YAML files, folders of them, or globs; None is `config/config.yaml`.
+            runs_dir: Where runs live; None is `$PARALLEL_ML_RUNS`, else `./runs`.
+            name: A name for the run, by which commands find it.
+            max_parallel: The most jobs at once, at least 1; None is as many as there is room for.
+            gpus: A GPUManager, or a word for one such as `sim:2x16GiB`; None is what this machine has.
+            cwd: The folder that relative paths are meant from; None is the current one.
+            environ: The environment of the jobs; None is this process's own.
+
+        Raises:
+            ConfigError: Everything that is wrong in any of the configurations.
+            UsageError: An argument makes no sense.
+        """
+        if max_parallel is not None and max_parallel < 1:
+            raise UsageError(f"max_parallel {max_parallel} is too small", "give 1 or more")
+        self._cwd = Path(cwd or Path.cwd()).resolve()
+        self._environ = dict(os.environ if environ is None else environ)
+        self._name, self._max_parallel = name, max_parallel
+        self._folder = runs_folder(runs_dir, self._environ, self._cwd)
+        self._gpus = gpus if isinstance(gpus, GPUManager) else GPUManager.from_spec(gpus or "auto")
+        self._configs: ConfigManager | None = ConfigManager(configs, cwd=self._cwd, environ=self._environ)
+        self._layout: RunLayout | None = None
+        self._supervisor: Supervisor | None = None
+        self._callbacks: list[tuple[Callable[[MonitorEvent], None], EventKind | str | None]] = []
+        self._stop_asked = False
+
+    @classmethod
+    def resume(cls, run_dir: str | Path, *, environ: Mapping[str, str] | None = None) -> ParallelMLExecutor:
+        """Return an executor that takes over an unfinished run whose supervisor is gone.
+
+        Raises:
+            StoreError: There is no run, or it cannot be read.
+            UsageError: It is finished, or a supervisor drives it.
+        """
+        view = RunView(RunLayout(Path(run_dir).resolve()))
+        if view.state.finished:
+            raise UsageError(f"run {view.state.run_id} is {view.state.word}: there is nothing to go on with")
+        if view.supervised:
+            raise UsageError(f"a supervisor drives run {view.state.run_id} already")
+        self = cls.__new__(cls)
+        self._cwd = Path(view.plan.get("cwd", ".")).resolve()
+        self._environ = dict(os.environ if environ is None else environ)
+        self._name, self._max_parallel = view.state.name, view.state.max_parallel
+        self._folder = runs_folder(view.layout.dir.parent, self._environ, self._cwd)
+        self._gpus = GPUManager.from_spec(view.plan.get("gpus") or "auto")
+        self._configs, self._layout, self._supervisor = None, view.layout, None
+        self._callbacks, self._stop_asked = [], False
+        return self
+
+    def subscribe(self, callback: Callable[[MonitorEvent], None], kind: EventKind | str | None = None) -> None:
+        """Call `callback` for each event of the run (of one kind, or of all), in the thread that runs it."""
+        self._callbacks.append((callback, kind))
+
+    def prepare(self) -> RunStatus:
+        """Check that the run can go and make its directory; nothing is started. `run_parallel` does it by itself.
+
+        Raises:
+            ConfigError: Data, folders or programs that the configurations name are not there.
+            PlacementError: A job can never fit on this machine.
+            StoreError: The run's directory could not be made.
+        """
+        if self._layout is None and self._configs is not None:
+            self._layout, _ = plan_run(
+                self._configs,
+                self._gpus,
+                self._folder,
+                name=self._name,
+                max_parallel=self._max_parallel,
+                cwd=self._cwd,
+                environ=self._environ,
+            )
+        return self.get_status()
+
+    def run_parallel(self) -> list[JobResult]:
+        """Run everything to its end and return a result for each configuration, in the order given.
+
+        A job that fails does not raise: its result says so. Ctrl-C (in the main thread) stops the jobs gracefully and
+        then raises KeyboardInterrupt; a second one kills them.
+
+        Raises:
+            ConfigError, PlacementError, StoreError: As `prepare`; nothing was started.
+            RunLocked: Another process drives this run.
+            KeyboardInterrupt: After Ctrl-C, when nothing runs any more.
+        """
+        self.prepare()
+        layout = self._prepared()
+        store = RunStore(layout)
+        try:
+            interrupts = self._drive(store)
+        finally:
+            store.close()
+        if interrupts:
+            raise KeyboardInterrupt
+        return self.results()
+
+    def _drive(self, store: RunStore) -> int:
+        """Drive the run to its end; return how often Ctrl-C was pressed."""
+        layout = self._prepared()
+        monitor = ProcessMonitor(layout.dir, keep_history=True)
+        for callback, kind in self._callbacks:
+            monitor.subscribe(callback, kind)
+        backend = LocalBackend(layout.log)
+        preparer = AttemptPreparer(layout, read_json(layout.plan) or {}, self._gpus, self._environ)
+        supervisor = Supervisor(store, self._gpus, backend, preparer, monitor, open_log(layout.log))
+        self._supervisor = supervisor
+        if self._stop_asked:
+            self.stop_execution()
+        try:
+            self._tell(monitor, EventKind.RUN_STARTED)
+            with _ctrl_c(supervisor) as pressed:
+                supervisor.drive()
+            self._tell(monitor, EventKind.RUN_ENDED)
+        finally:
+            self._supervisor = None
+            backend.close()
+        return len(pressed)
+
+    def results(self) -> list[JobResult]:
+        """Return what has become of each configuration so far, in the order given."""
+        return [_result(job) for job in self.get_status().jobs]
+
+    def detach(self) -> RunStatus:
+        """Hand the run to a supervisor of its own session, which goes on when this process ends.
+
+        Raises:
+            ConfigError, PlacementError, StoreError: As `prepare`; nothing was started.
+            BackendError: The supervisor did not come up.
+        """
+        self.prepare()
+        layout = self._prepared()
+        argv = [sys.executable, "-m", "parallel_ml", "resume", str(layout.dir), "--json"]
+        with layout.log.open("ab") as log:
+            child = subprocess.Popen(  # noqa: S603 - our own interpreter and our own code
+                argv,
+                env=self._environ,
+                cwd=self._cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                start_new_session=True,
+            )
+        view = RunView(layout)
+        give_up_at = time.monotonic() + DETACH_PATIENCE_S
+        while not (view.supervised or view.state.finished):
+            if child.poll() is not None or time.monotonic() > give_up_at:
+                raise BackendError("handing the run over", f"its supervisor did not start; see {layout.log}")
+            time.sleep(0.02)
+            view.refresh()
+        child.returncode = 0  # it is not ours to wait for
+        return view.status()
+
+    def get_status(self) -> RunStatus:
+        """Return the run as it stands, read from its files; may be called from any thread.
+
+        Raises:
+            UsageError: The run has not been prepared.
+        """
+        return RunView(self._prepared()).status()
+
+    def stop_execution(self) -> None:
+        """Ask every job to stop, gracefully first; `run_parallel` returns when nothing runs. From any thread."""
+        self._stop_asked = True
+        supervisor = self._supervisor
+        if supervisor is not None:
+            supervisor.submit(new_order(OrderKind.STOP))
+
+    def _prepared(self) -> RunLayout:
+        if self._layout is None:
+            raise UsageError("the run has not been started", "call run_parallel() or prepare() first")
+        return self._layout
+
+    def _tell(self, monitor: ProcessMonitor, kind: EventKind) -> None:
+        status = self.get_status()
+        data: dict[str, Any] = {"run": status.run, "dir": status.dir, "state": status.state}
+        monitor.emit(MonitorEvent(kind, None, data))
+        if kind is EventKind.RUN_STARTED:
+            for note in status.notes:
+                monitor.emit(MonitorEvent(EventKind.NOTE, None, {"text": note}))
+
+
+@contextlib.contextmanager
+def _ctrl_c(supervisor: Supervisor) -> Iterator[list[int]]:
+    """Turn Ctrl-C into orders for as long as the block runs: once stops, again kills. Yield the list of presses."""
+    pressed: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield pressed
+        return
+
+    def on_press(number: int, _frame: Any) -> None:
+        pressed.append(number)
+        supervisor.submit(new_order(OrderKind.STOP, at_once=len(pressed) > 1))
+
+    before = signal.signal(signal.SIGINT, on_press)
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _result(job: JobStatus) -> JobResult:
+    """Return a job's result: its status, what `result.json` says and its history."""
+    found = read_json(Path(job.paths["result"] or ""))
+    summary = {key: value for key, value in found.items() if key not in ("classes", "report", "confusion_matrix")} if (
+        isinstance(found, dict)
+    ) else {}
+    history = build_history(read_metrics(Path(job.paths["metrics"] or "")))
+    return JobResult(
+        name=job.name,
+        state=job.state,
+        outcome=job.outcome,
+        metrics={**job.metrics, **summary},
+        history=history,
+        paths=job.paths,
+        error=job.error,
+    )

@@ -1,0 +1,235 @@
+"""The back end of one machine: shims as child processes, watched through their files and a pipe each."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from parallel_ml.core.codec import decode
+from parallel_ml.core.machine import Command, Ended, Started, Stimulus
+from parallel_ml.core.model import ProcessId
+from parallel_ml.core.recovery import ExitFacts
+from parallel_ml.errors import BackendError, StoreError
+from parallel_ml.runtime.backend import AttemptRef, Launch
+from parallel_ml.runtime.sweep import sweep
+from parallel_ml.store.files import make_dir, read_json, write_json
+from parallel_ml.store.identity import identify, is_alive
+from parallel_ml.store.layout import AttemptLayout
+
+_ROOT = str(Path(__file__).resolve().parents[2])
+_BOOT = (
+    f"import sys; sys.path.insert(0, {_ROOT!r});"
+    " from parallel_ml.runtime.shim.guard import from_command_line; from_command_line()"
+)
+LOOK_EVERY_S = 0.5
+"""Attempts are looked at this often even when their shims say nothing (an adopted one has no pipe to us)."""
+
+
+@dataclass
+class _Live:
+    """An attempt whose end has not been seen yet."""
+
+    job: str
+    number: int
+    files: AttemptLayout
+    started: bool = False
+    child: subprocess.Popen[bytes] | None = None
+    pipe: int | None = None
+    stirred: bool = True
+
+
+class LocalBackend:
+    """Starts each shim in a session of its own, so that it outlives this process."""
+
+    def __init__(self, log: Path) -> None:
+        """Start with no attempts.
+
+        Args:
+            log: Where a shim's own complaints go, should it have any.
+        """
+        self._log = log
+        self._live: dict[str, _Live] = {}
+        self._selector = selectors.DefaultSelector()
+        self._look_at = 0.0
+        self._woken, self._waker = os.pipe()
+        for handle in (self._woken, self._waker):
+            os.set_blocking(handle, False)
+        self._selector.register(self._woken, selectors.EVENT_READ, None)
+
+    def start(self, launch: Launch) -> None:
+        """Write `start.json` and start the shim."""
+        write_json(launch.files.start, dict(launch.plan))
+        ours, theirs = os.pipe()
+        argv = [sys.executable, "-IS", "-c", _BOOT, str(launch.files.dir), str(theirs)]
+        try:
+            with self._log.open("ab") as complaints:
+                child = subprocess.Popen(  # noqa: S603 - our own interpreter and our own code
+                    argv,
+                    env=dict(launch.env),
+                    cwd="/",
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=complaints,
+                    pass_fds=[theirs],
+                    start_new_session=True,
+                )
+        except (OSError, ValueError) as error:
+            os.close(ours)
+            raise BackendError(f"starting the shim of {launch.job}", str(error)) from error
+        finally:
+            os.close(theirs)
+        os.set_blocking(ours, False)
+        live = _Live(launch.job, launch.number, launch.files, child=child, pipe=ours)
+        self._live[launch.job] = live
+        self._selector.register(ours, selectors.EVENT_READ, live)
+
+    def adopt(self, refs: Sequence[AttemptRef]) -> None:
+        """Watch attempts whose shims may live or not."""
+        for ref in refs:
+            self._live[ref.job] = _Live(ref.job, ref.number, ref.files, started=ref.started)
+
+    def tell(self, job: str, command: Command) -> None:
+        """Write the order beside the shim and nudge it; without room on the disk a signal alone must do."""
+        live = self._live.get(job)
+        if live is None:
+            return
+        number = signal.SIGUSR1
+        try:
+            write_json(live.files.order, {"command": command.value})
+        except StoreError:
+            number = signal.SIGTERM
+        shim, _ = _guards(live.files)
+        if shim is not None and is_alive(shim):
+            with contextlib.suppress(OSError):
+                os.kill(shim.pid, number)
+
+    def poll(self) -> list[Stimulus]:
+        """Look at the attempts that stirred, and now and then at all."""
+        look_at_all = time.monotonic() >= self._look_at
+        if look_at_all:
+            self._look_at = time.monotonic() + LOOK_EVERY_S
+        found: list[Stimulus] = []
+        for live in list(self._live.values()):
+            if look_at_all or live.stirred:
+                live.stirred = False
+                found += self._look(live)
+        return found
+
+    def _look(self, live: _Live) -> list[Stimulus]:
+        gone = live.child is not None and live.child.poll() is not None
+        shim, process = _guards(live.files)
+        news: list[Stimulus] = []
+        if process is not None and shim is not None and not live.started:
+            live.started = True
+            news.append(Started(live.job, live.number, process, shim))
+        facts = _exit_facts(live.files)
+        if facts is None and (gone if shim is None else is_alive(shim) is False):
+            facts = _exit_facts(live.files) or self._bury(live, process)
+        elif facts is None and shim is None and live.child is None:
+            facts = self._bury(live, None)
+        if facts is None:
+            return news
+        self._drop(live)
+        return [*news, Ended(live.job, live.number, facts)]
+
+    def _bury(self, live: _Live, process: ProcessId | None) -> ExitFacts | None:
+        """Make sure that nothing of an attempt without a shim runs, now or later; None while something does."""
+        if process is None and not _claim(live.files):
+            return None  # a shim came up in this moment
+        plan = read_json(live.files.start) or {}
+        if plan.get("token") and not sweep(process, plan["token"]):
+            return None
+        if live.child is not None and process is None:
+            code = live.child.returncode
+            return ExitFacts(spawn_error=f"its shim ended at once with exit code {code}; see {self._log}")
+        return ExitFacts(lost=True)
+
+    def _drop(self, live: _Live) -> None:
+        del self._live[live.job]
+        if live.pipe is not None:
+            self._selector.unregister(live.pipe)
+            os.close(live.pipe)
+        if live.child is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                live.child.wait(timeout=1.0)
+
+    def wait(self, timeout_s: float) -> None:
+        """Sleep until a shim stirs or ends, somebody wakes us, or the time is over."""
+        for key, _ in self._selector.select(max(0.0, timeout_s)):
+            if key.data is None:
+                self._drain(key.fd)
+                continue
+            key.data.stirred = True
+            if not self._drain(key.fd):
+                self._selector.unregister(key.fd)
+                os.close(key.fd)
+                key.data.pipe = None
+
+    def wake(self) -> None:
+        """End a `wait` at once."""
+        with contextlib.suppress(OSError):
+            os.write(self._waker, b".")
+
+    @staticmethod
+    def _drain(handle: int) -> bool:
+        """Empty a pipe; return whether its other end is still open."""
+        try:
+            while data := os.read(handle, 4096):
+                if len(data) < 4096:
+                    return True
+        except BlockingIOError:
+            return True
+        return False
+
+    def close(self) -> None:
+        """Let go of the pipes; shims do not mind."""
+        for live in list(self._live.values()):
+            if live.pipe is not None:
+                os.close(live.pipe)
+            if live.child is not None:
+                live.child.returncode = live.child.poll() or 0  # it is not ours to wait for any more
+        self._live.clear()
+        self._selector.close()
+        os.close(self._woken)
+        os.close(self._waker)
+
+
+def _guards(files: AttemptLayout) -> tuple[ProcessId | None, ProcessId | None]:
+    """Return the shim and the training process that `shim.json` names."""
+    told: Any = read_json(files.shim)
+    if not isinstance(told, dict):
+        return None, None
+    shim, process = told.get("shim"), told.get("process")
+    return (decode(ProcessId, shim) if shim else None, decode(ProcessId, process) if process else None)
+
+
+def _exit_facts(files: AttemptLayout) -> ExitFacts | None:
+    told: Any = read_json(files.exit)
+    return decode(ExitFacts, told) if isinstance(told, dict) else None
+
+
+def _claim(files: AttemptLayout) -> bool:
+    """Claim an attempt that no shim has claimed, so that a late one finds it taken. Return whether we got it."""
+    shim, _ = _guards(files)
+    if shim is not None:
+        return is_alive(shim) is False
+    make_dir(files.dir)
+    me = identify()
+    temporary = files.dir / f".shim.{os.getpid()}.tmp"
+    write_json(temporary, {"shim": None if me is None else vars(me) | {"start_ticks": -1}, "process": None})
+    try:
+        os.link(temporary, files.shim)
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink()
+    return True

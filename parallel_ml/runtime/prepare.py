@@ -1,0 +1,115 @@
+"""From a job that was placed to everything that its start needs: its own configuration, command line and environment."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from parallel_ml.config.manager import LoadedConfig, ProcessContext, command_line, load_snapshot, write_process_config
+from parallel_ml.core.batch import BatchPlan
+from parallel_ml.core.model import Attempt, Job
+from parallel_ml.errors import BackendError
+from parallel_ml.gpu.manager import GPUManager
+from parallel_ml.runtime.backend import Launch
+from parallel_ml.runtime.sweep import TOKEN_VARIABLE
+from parallel_ml.store.files import make_dir, store_errors
+from parallel_ml.store.layout import RunLayout
+
+
+class AttemptPreparer:
+    """Writes an attempt's files from what the run's directory holds, so that any supervisor can."""
+
+    def __init__(self, layout: RunLayout, plan: Mapping[str, Any], gpus: GPUManager, environ: Mapping[str, str]) -> None:
+        """Keep what all attempts of the run share.
+
+        Args:
+            layout: The run's files.
+            plan: What `run.json` says.
+            gpus: Knows the environment that an allocation needs.
+            environ: The environment that jobs inherit, and that fills in `${VARIABLES}`.
+        """
+        self._layout, self._plan, self._gpus, self._environ = layout, plan, gpus, environ
+
+    def prepare(self, job: Job) -> Launch:
+        """Write the newest attempt's files and return its launch.
+
+        Raises:
+            ConfigError: The configuration cannot be filled in now (a variable is not set any more).
+            StoreError: A file could not be written.
+            BackendError: The job was not placed.
+        """
+        attempt = job.attempt
+        if attempt is None:
+            raise BackendError(f"preparing {job.name}", "it has no attempt")
+        files = self._layout.job(job.name)
+        with store_errors(files.source, "reading"):
+            text = files.source.read_text(encoding="utf-8")
+        cwd = Path(self._plan["cwd"])
+        loaded = load_snapshot(text, source=job.spec.source, cwd=cwd, environ=self._environ)
+        make_dir(files.attempt(attempt.number).dir)
+        make_dir(files.checkpoints)
+        context = self._context(job, attempt, cwd)
+        config = write_process_config(loaded, context)
+        token = secrets.token_hex(16)
+        plan = {
+            "v": 1,
+            "token": token,
+            "process_id": job.spec.position,
+            "attempt": attempt.number,
+            "argv": command_line(loaded, config, context),
+            "cwd": str(_working_folder(loaded, cwd)),
+            "grace_s": job.spec.grace_s,
+            "log": str(files.log),
+            "metrics": str(files.metrics),
+        }
+        env = self._environment(job, attempt, loaded, config, token)
+        return Launch(job.name, attempt.number, files.attempt(attempt.number), plan, env)
+
+    def _context(self, job: Job, attempt: Attempt, cwd: Path) -> ProcessContext:
+        files = self._layout.job(job.name)
+        batch = None if attempt.batch_size is None else BatchPlan(attempt.batch_size, attempt.accumulation)
+        return ProcessContext(
+            run_id=self._layout.dir.name,
+            job=job.name,
+            process_id=job.spec.position,
+            attempt=attempt.number,
+            seed=job.spec.seed,
+            batch=batch,
+            allocation=attempt.allocation.to_dict(),
+            job_dir=files.dir,
+            attempt_dir=files.attempt(attempt.number).dir,
+            checkpoint_dir=files.checkpoints,
+            cwd=cwd,
+            cpus=attempt.allocation.cpus,
+            log_file=files.log,
+            metrics_file=files.metrics,
+            history_file=files.history,
+            result_file=files.result,
+        )
+
+    def _environment(
+        self, job: Job, attempt: Attempt, loaded: LoadedConfig, config: Path, token: str
+    ) -> dict[str, str]:
+        """Return the process's environment: inherited, the user's own, the allocation's, and who it is."""
+        files = self._layout.job(job.name)
+        own = {**self._environ, "PYTHONUNBUFFERED": "1", **loaded.config.env}
+        return {
+            **own,
+            **self._gpus.environment(attempt.allocation, own),
+            "PARALLEL_ML_RUN": self._layout.dir.name,
+            "PARALLEL_ML_JOB": job.name,
+            "PARALLEL_ML_PROCESS_ID": str(job.spec.position),
+            "PARALLEL_ML_ATTEMPT": str(attempt.number),
+            "PARALLEL_ML_SEED": str(job.spec.seed),
+            "PARALLEL_ML_JOB_DIR": str(files.dir),
+            "PARALLEL_ML_ATTEMPT_DIR": str(files.attempt(attempt.number).dir),
+            "PARALLEL_ML_CHECKPOINT_DIR": str(files.checkpoints),
+            "PARALLEL_ML_CONFIG": str(config),
+            TOKEN_VARIABLE: token,
+        }
+
+
+def _working_folder(loaded: LoadedConfig, cwd: Path) -> Path:
+    return cwd / Path(loaded.config.cwd).expanduser() if loaded.config.cwd else cwd

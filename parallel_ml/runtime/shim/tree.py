@@ -1,0 +1,159 @@
+"""The process tree below the shim: starting it, finding it, signalling it, reaping it (Linux, proc(5), prctl(2))."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def become_subreaper() -> None:
+    """Make orphaned descendants children of this process, those that called setsid included."""
+    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def start(
+    argv: Sequence[str], env: Mapping[str, str], cwd: str, stdout: int, stderr: int
+) -> tuple[int, OSError | None]:
+    """Start a program in a process group of its own that dies with this process.
+
+    Returns:
+        Its process number, and None or why it could not be started (the process is gone then).
+    """
+    parent = os.getpid()
+    told, tell = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        _become(argv, env, cwd, stdout, stderr, parent, tell)
+    os.close(tell)
+    with os.fdopen(told, "rb") as stream:
+        failure = stream.read()
+    if not failure:
+        return pid, None
+    os.waitpid(pid, 0)
+    number, _, place = failure.decode().partition(" ")
+    return pid, OSError(int(number), os.strerror(int(number)), place)
+
+
+def _become(
+    argv: Sequence[str], env: Mapping[str, str], cwd: str, stdout: int, stderr: int, parent: int, tell: int
+) -> None:
+    """Turn the forked child into the program; never returns."""
+    place = cwd
+    try:
+        os.setpgid(0, 0)
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:  # it died before the signal was set
+            os._exit(1)
+        for number in _RESET:
+            signal.signal(number, signal.SIG_DFL)
+        signal.set_wakeup_fd(-1)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(stdout, 1)
+        os.dup2(stderr, 2)
+        os.chdir(cwd)
+        place = argv[0]
+        os.execvpe(argv[0], list(argv), dict(env))
+    except OSError as error:
+        os.write(tell, f"{error.errno or errno.EIO} {place}".encode())
+    except BaseException:  # noqa: BLE001 - a forked child must never run on in its parent's code
+        os.write(tell, f"{errno.EIO} {place}".encode())
+    os._exit(127)
+
+
+_RESET = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE, signal.SIGXFSZ)
+
+
+def descendants() -> list[int]:
+    """Return the living processes below this one, parents first."""
+    children: dict[int, list[int]] = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit() and (fields := _stat(int(name))) is not None and fields[0] != b"Z":
+            children.setdefault(int(fields[1]), []).append(int(name))
+    found: list[int] = []
+    queue = [os.getpid()]
+    while queue:
+        below = children.get(queue.pop(0), [])
+        found += below
+        queue += below
+    return found
+
+
+def signal_all(number: int) -> int:
+    """Send a signal to every descendant and return how many got it."""
+    reached = 0
+    for pid in descendants():
+        try:
+            os.kill(pid, number)
+        except OSError:
+            continue
+        reached += 1
+    return reached
+
+
+def reap() -> bool:
+    """Collect the ended children that nobody waits for; return whether any child is left.
+
+    Only for when the training process itself has been waited for.
+    """
+    while True:
+        try:
+            pid, _ = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return False
+        if pid == 0:
+            return True
+
+
+def end_all(grace_s: float) -> int:
+    """End every descendant: TERM and CONT, the grace, KILL until none is left. Return how many there were."""
+    if not reap():
+        return 0
+    count = len(descendants())
+    for number in (signal.SIGTERM, signal.SIGCONT):
+        signal_all(number)
+    kill_at, give_up_at = time.monotonic() + grace_s, time.monotonic() + grace_s + 10
+    while reap() and time.monotonic() < give_up_at:
+        if time.monotonic() >= kill_at:
+            signal_all(signal.SIGKILL)
+        time.sleep(0.02)
+    return count
+
+
+def start_ticks(pid: int) -> int | None:
+    """Return when a process started, in clock ticks since boot; None when there is no such process."""
+    fields = _stat(pid)
+    return None if fields is None else int(fields[19])
+
+
+def identity(pid: int) -> dict[str, object]:
+    """Return what names a process for good: host, boot, number and start."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as stream:
+            boot = stream.read().strip()
+    except OSError:
+        boot = ""
+    return {"host": os.uname().nodename, "boot_id": boot, "pid": pid, "start_ticks": start_ticks(pid) or 0}
+
+
+def _stat(pid: int) -> list[bytes] | None:
+    """Return the fields of /proc/PID/stat that follow the command's name: state, parent ..."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stream:
+            stat = stream.read()
+    except OSError:
+        return None
+    return stat[stat.rindex(b")") + 2 :].split()
+
+
+if sys.platform != "linux":  # pragma: no cover
+    message = "the shim needs Linux"
+    raise ImportError(message)

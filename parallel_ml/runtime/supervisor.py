@@ -1,0 +1,314 @@
+"""The supervisor: the one loop that drives a run. It carries facts to the state machine and effects to the back end.
+
+Each turn: orders, news of attempts and the time become stimuli; `decide` answers with events and effects; the events
+of the turn are made durable with one fsync; only then the effects are carried out.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+from parallel_ml.core import events as ev
+from parallel_ml.core.machine import (
+    TRANSITIONS,
+    Command,
+    CommandStimulus,
+    Effect,
+    Ended,
+    Pause,
+    Placed,
+    Resume,
+    Retry,
+    StartAttempt,
+    Stimulus,
+    Stop,
+    TellShim,
+    decide,
+    due,
+    ended_dependencies,
+    next_due,
+)
+from parallel_ml.core.model import JobState, RunState
+from parallel_ml.core.placement import place
+from parallel_ml.core.recovery import ExitFacts
+from parallel_ml.errors import BackendError, ConfigError, StoreError
+from parallel_ml.gpu.manager import GPUManager
+from parallel_ml.monitor.process_monitor import EventKind, MonitorEvent, ProcessMonitor
+from parallel_ml.runtime.backend import AttemptRef, Backend
+from parallel_ml.runtime.clock import SteadyClock
+from parallel_ml.runtime.prepare import AttemptPreparer
+from parallel_ml.store.identity import identify
+from parallel_ml.store.orders import Order, OrderKind, file_order, pending_orders
+from parallel_ml.store.run_store import RunStore
+
+TURN_S = 0.2
+"""The longest sleep between two looks at orders and metrics."""
+LAST_PATIENCE_S = 60.0
+"""How long a finished run waits for room on a full disk before it gives up writing its end."""
+_WAITS_FOR_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_AGAIN = {JobState.STOPPING: Command.STOP, JobState.PAUSING: Command.PAUSE}
+
+
+class Supervisor:
+    """Drives one run to its end. It holds the run's lock by its store."""
+
+    def __init__(
+        self,
+        store: RunStore,
+        gpus: GPUManager,
+        backend: Backend,
+        preparer: AttemptPreparer,
+        monitor: ProcessMonitor,
+        log: Any,
+    ) -> None:
+        """Keep the parts; nothing happens before `drive`."""
+        self.store, self.gpus, self.backend, self.preparer = store, gpus, backend, preparer
+        self.monitor, self.log = monitor, log
+        self.clock = SteadyClock()
+        self._submitted: deque[Order] = deque()
+        self._inbox: list[Stimulus] = []
+        self._effects: list[Effect] = []
+        self._told: dict[str, tuple[JobState, int]] = {}
+        self._answered: list[str] = []
+        self._blocked: str | None = None
+        self._place_at = 0.0
+
+    @property
+    def state(self) -> RunState:
+        """The run as it stands."""
+        return self.store.state
+
+    def submit(self, order: Order) -> None:
+        """Take an order from within this process; may be called from any thread and from a signal handler."""
+        self._submitted.append(order)
+        self.backend.wake()
+
+    def drive(self) -> RunState:
+        """Drive the run until every job has finished, and return its state."""
+        self._take_over()
+        while not self.state.finished:
+            self.turn()
+            if not self.state.finished:
+                self.backend.wait(self._nap_s())
+        for job in self.state.jobs:
+            self.monitor.unwatch(job)
+        self._apply_events([ev.SupervisorLeft("every job has finished")])
+        self._flush_last()
+        self._file_orders()
+        self.store.snapshot(self.clock.now(), at_once=True)
+        self.log.info("run ended", state=self.state.word)
+        return self.state
+
+    def turn(self) -> None:
+        """Take in everything that has happened and act on it."""
+        self._take_orders()
+        inbox, self._inbox = self._inbox, []
+        self._apply(inbox)
+        self._apply(self.backend.poll())
+        self._apply(list(due(self.state, self.clock.now())))
+        while ended := list(ended_dependencies(self.state)):
+            self._apply(ended)
+        self._place()
+        if self._flush():
+            self._file_orders()
+            self._act()
+        self._tell_watchers()
+        self.monitor.poll()
+        self.store.snapshot(self.clock.now())
+
+    # --- taking in
+
+    def _take_over(self) -> None:
+        """Begin, or go on where another supervisor left the run."""
+        me = identify()
+        now = self.clock.now()
+        refs = []
+        if me is not None:
+            self._apply_events([ev.SupervisorStarted(me)])
+        self._apply_events([ev.MachineSeen(self.gpus.snapshot())])
+        for job in list(self.state.jobs.values()):
+            attempt = job.attempt
+            if attempt is not None and attempt.ended_at is None:
+                files = self.store.layout.job(job.name).attempt(attempt.number)
+                refs.append(AttemptRef(job.name, attempt.number, files, started=attempt.process is not None))
+                self.monitor.watch(job.name)
+                if job.state in _AGAIN:  # the one before us may not have come to telling it
+                    self._effects.append(TellShim(job.name, attempt.number, _AGAIN[job.state]))
+            elif job.state is JobState.RETRYING and (job.due_at or 0.0) > now + job.spec.backoff_s * 2**job.failures:
+                self._apply_events([ev.RetryScheduled(job.name, now, "the clock was set back")])
+        self.backend.adopt(refs)
+        self.log.info("supervisor started", run=self.state.run_id, jobs=len(self.state.jobs), adopted=len(refs))
+
+    def _take_orders(self) -> None:
+        orders = []
+        while self._submitted:
+            orders.append(self._submitted.popleft())
+        try:
+            orders += pending_orders(self.store.layout)
+        except StoreError as error:
+            self.log.warning("orders cannot be read", error=str(error))
+        for order in orders:
+            if order.id not in self.state.orders_done:
+                self._take_order(order)
+            self._answered.append(order.id)
+
+    def _take_order(self, order: Order) -> None:
+        self.log.info("order", order=order.id, kind=order.kind.value, job=order.job)
+        if order.job is not None and order.job not in self.state.jobs:
+            reason = f"there is no job {order.job}"
+            self._apply_events([ev.CommandRejected(order.id, order.kind.value, reason, order.job)])
+            return
+        names = [order.job] if order.job is not None else list(self.state.jobs)
+        stimuli = [_stimulus(order, name) for name in names]
+        if order.job is None:
+            stimuli = [one for one in stimuli if (self.state.jobs[one.job].state, type(one)) in TRANSITIONS]
+            if not stimuli:
+                reason = f"no job can be asked to {order.kind.value}"
+                self._apply_events([ev.CommandRejected(order.id, order.kind.value, reason)])
+                return
+        self._apply(stimuli)
+        if order.id not in self.state.orders_done:
+            self._apply_events([ev.OrderDone(order.id, order.kind.value)])
+
+    def _apply(self, stimuli: Iterable[Stimulus]) -> None:
+        for stimulus in stimuli:
+            decision = decide(self.state, stimulus, self.clock.now())
+            self._apply_events(decision.events)
+            self._effects += decision.effects
+
+    def _apply_events(self, events: Iterable[ev.Event]) -> None:
+        events = list(events)
+        if events:
+            self.store.add(events, self.clock.now())
+            self._place_at = 0.0
+
+    def _place(self) -> None:
+        """Start what there is room for; looked at when something changed, and twice a second for foreign memory."""
+        now = self.clock.now()
+        if self._blocked is not None or now < self._place_at:
+            return
+        self._place_at = now + 0.5
+        if not any(job.state is JobState.QUEUED for job in self.state.jobs.values()):
+            return
+        machine = self.gpus.snapshot()
+        if machine != self.state.machine:
+            self._apply_events([ev.MachineSeen(machine)])
+        for one in place(self.state, machine):
+            self._apply([Placed(one.job, one.allocation, one.batch_size, one.accumulation)])
+
+    # --- acting
+
+    def _flush(self) -> bool:
+        """Make the turn's events durable; return whether they are."""
+        try:
+            self.store.flush()
+        except StoreError as error:
+            self._block(error)
+            self._act(only_to_end=True)
+            return False
+        self._unblock()
+        return True
+
+    def _flush_last(self) -> None:
+        """Make the end durable; give a full disk a while to get room.
+
+        Raises:
+            StoreError: It had none. The next supervisor reads the end again from the attempts' own files.
+        """
+        give_up_at = self.clock.now() + LAST_PATIENCE_S
+        while not self._flush() and self.clock.now() < give_up_at:
+            self.backend.wait(TURN_S)
+        self.store.flush()
+
+    def _file_orders(self) -> None:
+        for order_id in self._answered:
+            try:
+                file_order(self.store.layout, order_id)
+            except StoreError as error:
+                self.log.warning("order stays", order=order_id, error=str(error))
+        self._answered.clear()
+
+    def _act(self, *, only_to_end: bool = False) -> None:
+        """Carry out effects. On a full disk only those that end something: no start without its intent on disk."""
+        effects, self._effects = self._effects, []
+        for effect in effects:
+            if isinstance(effect, TellShim):
+                self.backend.tell(effect.job, effect.command)
+            elif only_to_end:
+                self._effects.append(effect)
+            else:
+                self._start(effect)
+
+    def _start(self, effect: StartAttempt) -> None:
+        job = self.state.jobs[effect.job]
+        if job.state is JobState.STOPPED or job.attempt is None or job.attempt.number != effect.attempt:
+            return
+        try:
+            self.backend.start(self.preparer.prepare(job))
+        except (StoreError, BackendError, ConfigError) as error:
+            if isinstance(error, StoreError) and getattr(error.__cause__, "errno", None) in _WAITS_FOR_ROOM:
+                self._block(error)
+                self._effects.append(effect)
+                return
+            self.log.error("start failed", job=effect.job, error=str(error))
+            self._inbox.append(Ended(effect.job, effect.attempt, ExitFacts(spawn_error=str(error))))
+            self.backend.wake()
+            return
+        self.monitor.watch(effect.job)
+
+    def _block(self, error: StoreError) -> None:
+        if self._blocked is None:
+            self._blocked = str(error)
+            self.log.error("blocked", error=str(error))
+            self._note(f"{error}; what runs goes on, no further job starts until it works again")
+
+    def _unblock(self) -> None:
+        if self._blocked is not None:
+            self._blocked = None
+            self._note("the run's directory can be written again; jobs start again")
+
+    # --- telling
+
+    def _tell_watchers(self) -> None:
+        """Call back for each job whose state or attempt is not what was told last."""
+        for job in self.state.jobs.values():
+            known = (job.state, len(job.attempts))
+            if self._told.get(job.name, (JobState.QUEUED, 0)) != known:
+                self._told[job.name] = known
+                if job.state.finished or job.state is JobState.RETRYING:
+                    self.monitor.unwatch(job.name)
+                self.monitor.emit(MonitorEvent(EventKind.JOB_STATE, job.name, _job_news(job)))
+
+    def _note(self, text: str) -> None:
+        self.monitor.emit(MonitorEvent(EventKind.NOTE, None, {"text": text}))
+
+    def _nap_s(self) -> float:
+        if self._inbox or self._submitted:
+            return 0.0
+        soonest = next_due(self.state)
+        return TURN_S if soonest is None else max(0.0, min(TURN_S, soonest - self.clock.now()))
+
+
+def _stimulus(order: Order, job: str) -> CommandStimulus:
+    if order.kind is OrderKind.STOP:
+        return Stop(job, order.id, at_once=order.at_once)
+    if order.kind is OrderKind.PAUSE:
+        return Pause(job, order.id, freeze=order.freeze)
+    return Resume(job, order.id) if order.kind is OrderKind.RESUME else Retry(job, order.id)
+
+
+def _job_news(job: Any) -> dict[str, Any]:
+    attempt = job.attempt
+    return {
+        "state": job.state.word,
+        "attempt": attempt.number if attempt else 0,
+        "pid": attempt.process.pid if attempt and attempt.process else None,
+        "outcome": str(attempt.outcome) if attempt and attempt.outcome else None,
+        "error": job.error or (attempt.error if attempt else None),
+        "allocation": attempt.allocation.to_dict() if attempt else None,
+        "batch_size": attempt.batch_size if attempt else job.spec.batch_size,
+        "accumulation": attempt.accumulation if attempt else job.spec.accumulation,
+    }

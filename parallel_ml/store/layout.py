@@ -1,0 +1,125 @@
+"""Every path of a run; no path is built anywhere else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class AttemptLayout:
+    """The files of one attempt."""
+
+    dir: Path
+
+    @property
+    def config(self) -> Path:
+        """The process's own configuration."""
+        return self.dir / "resolved.yaml"
+
+    @property
+    def start(self) -> Path:
+        """What the shim is to start (argument list, folders); no environment, so no secrets."""
+        return self.dir / "start.json"
+
+    @property
+    def shim(self) -> Path:
+        """Who guards the attempt; it appears once, when a shim has claimed it."""
+        return self.dir / "shim.json"
+
+    @property
+    def order(self) -> Path:
+        """The newest command for the shim."""
+        return self.dir / "order.json"
+
+    @property
+    def exit(self) -> Path:
+        """How the attempt ended."""
+        return self.dir / "exit.json"
+
+
+@dataclass(frozen=True)
+class JobLayout:
+    """The files of one job."""
+
+    dir: Path
+
+    @property
+    def source(self) -> Path:
+        """The user's configuration, bases merged in, variables not filled in."""
+        return self.dir / "config.yaml"
+
+    @property
+    def log(self) -> Path:
+        """The job's output, a JSON object a line."""
+        return self.dir / "log.jsonl"
+
+    @property
+    def metrics(self) -> Path:
+        """The job's metrics, a JSON object an epoch."""
+        return self.dir / "metrics.jsonl"
+
+    @property
+    def history(self) -> Path:
+        """The same metrics by name."""
+        return self.dir / "history.json"
+
+    @property
+    def result(self) -> Path:
+        """What the analysis found."""
+        return self.dir / "result.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where a relative checkpoint path lands, and where the full last state is."""
+        return self.dir / "checkpoints"
+
+    def attempt(self, number: int) -> AttemptLayout:
+        """Return the files of attempt `number`, 1 the first."""
+        return AttemptLayout(self.dir / f"attempt-{number:02d}")
+
+
+@dataclass(frozen=True)
+class RunLayout:
+    """The files of one run."""
+
+    dir: Path
+
+    @property
+    def plan(self) -> Path:
+        """Written once: versions, arguments, seeds, hashes."""
+        return self.dir / "run.json"
+
+    @property
+    def events(self) -> Path:
+        """The truth."""
+        return self.dir / "events.jsonl"
+
+    @property
+    def state(self) -> Path:
+        """A cache of what the events add up to; may be deleted at will."""
+        return self.dir / "state.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held by whoever drives the run."""
+        return self.dir / "supervisor.lock"
+
+    @property
+    def log(self) -> Path:
+        """The supervisor's own log."""
+        return self.dir / "supervisor.log"
+
+    @property
+    def orders(self) -> Path:
+        """Where others drop what they want."""
+        return self.dir / "orders"
+
+    @property
+    def orders_done(self) -> Path:
+        """Where orders go once they are carried out or refused."""
+        return self.orders / "done"
+
+    def job(self, name: str) -> JobLayout:
+        """Return the files of a job."""
+        return JobLayout(self.dir / "jobs" / name)

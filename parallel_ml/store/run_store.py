@@ -1,0 +1,139 @@
+"""The writer of a run: makes its directory, holds its lock, appends its events, keeps the state and its cache."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from parallel_ml.core.codec import encode
+from parallel_ml.core.events import Event, Record, RunCreated
+from parallel_ml.core.model import RunState
+from parallel_ml.core.state import fold
+from parallel_ml.errors import RunLocked, StoreError
+from parallel_ml.store.files import make_dir, sync_dir, write_json, write_whole
+from parallel_ml.store.journal import Journal, read_records
+from parallel_ml.store.layout import RunLayout
+
+SNAPSHOT_EVERY_S = 1.0
+SNAPSHOT_SHARE = 20.0
+"""A snapshot that took t seconds is not written again before 20 t: it may cost 5 % of a core at the most."""
+
+
+def new_run_id(now: float) -> str:
+    """Return an id that sorts by time and that no other run has: `20260101-120000-3fa9`, in UTC."""
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{secrets.token_hex(2)}"
+
+
+def create_run(
+    layout: RunLayout, created: RunCreated, plan: Mapping[str, Any], sources: Mapping[str, str], now: float
+) -> None:
+    """Make the directory of a new run with everything that a supervisor needs to drive it.
+
+    Args:
+        layout: Where; the folder must not exist.
+        created: The first event.
+        plan: What `run.json` says.
+        sources: Each job's configuration as text, by the job's name. They may name secrets' variables, never secrets.
+        now: Seconds since the epoch.
+
+    Raises:
+        StoreError: Something could not be written.
+    """
+    if layout.dir.exists():
+        raise StoreError(layout.dir, "making run", "it exists already")
+    make_dir(layout.orders_done)
+    for name, text in sources.items():
+        job = layout.job(name)
+        make_dir(job.checkpoints)
+        write_whole(job.source, text.encode(), mode=0o600)
+    write_json(layout.plan, plan)
+    journal = Journal(layout.events)
+    try:
+        journal.append(journal.number([created], now))
+    finally:
+        journal.close()
+    sync_dir(layout.dir.parent)
+
+
+class RunStore:
+    """The one writer of a run's events and state.
+
+    Attributes:
+        state: What all events so far add up to, those that are not on disk yet included.
+    """
+
+    def __init__(self, layout: RunLayout) -> None:
+        """Take the run's lock and read its events.
+
+        Raises:
+            RunLocked: Another supervisor drives the run.
+            StoreError: The run cannot be read.
+        """
+        self.layout = layout
+        self._lock = FileLock(layout.lock, timeout=0, thread_local=False)
+        try:
+            self._lock.acquire()
+        except Timeout:
+            raise RunLocked(layout.lock) from None
+        except OSError as error:
+            raise StoreError(layout.lock, "locking", error.strerror or str(error)) from error
+        try:
+            self._journal = Journal(layout.events)
+            self.state = RunState()
+            for record in read_records(layout.events)[0]:
+                fold(self.state, record)
+        except BaseException:
+            self._lock.release()
+            raise
+        self._unwritten: list[Record] = []
+        self._snapshot_due = 0.0
+        self._snapshot_seq = 0
+
+    def add(self, events: Sequence[Event], now: float) -> list[Record]:
+        """Number events and take them into the state; `flush` makes them durable."""
+        records = self._journal.number(events, now)
+        for record in records:
+            fold(self.state, record)
+        self._unwritten += records
+        return records
+
+    def flush(self) -> None:
+        """Write what was added, with one fsync.
+
+        Raises:
+            StoreError: It could not be written (a full disk, say). Nothing is lost: the next flush tries again.
+        """
+        self._journal.append(self._unwritten)
+        self._unwritten.clear()
+
+    def snapshot(self, steady_now: float, *, at_once: bool = False) -> None:
+        """Write the cache `state.json` when it is due. A failure is let be: it is a cache.
+
+        Args:
+            steady_now: Seconds of a clock that never jumps.
+            at_once: Write now if anything is new.
+        """
+        if self._unwritten or self._snapshot_seq == self.state.seq:
+            return
+        if steady_now < self._snapshot_due and not at_once:
+            return
+        begun = time.perf_counter()
+        value = {"v": 1, "offset": self._journal.end, "state": encode(self.state)}
+        try:
+            write_whole(self.layout.state, json.dumps(value, separators=(",", ":")).encode())
+            self._snapshot_seq = self.state.seq
+        except StoreError:
+            pass
+        cost_s = time.perf_counter() - begun
+        self._snapshot_due = steady_now + max(SNAPSHOT_EVERY_S, SNAPSHOT_SHARE * cost_s)
+
+    def close(self) -> None:
+        """Let go of the run."""
+        self._journal.close()
+        self._lock.release()

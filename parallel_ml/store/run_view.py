@@ -1,0 +1,174 @@
+"""A reader's view of a run: its state from the cache and the log, its jobs' metrics from their files.
+
+Any number of readers may look while a supervisor writes, and after it is gone.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from parallel_ml.core.codec import decode
+from parallel_ml.core.model import Job, JobState, RunState
+from parallel_ml.core.placement import waiting_reasons
+from parallel_ml.core.state import fold
+from parallel_ml.core.status import JobStatus, RunStatus
+from parallel_ml.errors import StoreError
+from parallel_ml.store.files import last_lines, read_json
+from parallel_ml.store.identity import is_alive
+from parallel_ml.store.journal import read_records
+from parallel_ml.store.layout import RunLayout
+
+_NOT_METRICS = frozenset({"epoch", "epochs", "nonfinite"})
+
+
+class RunView:
+    """A run as a reader sees it; `refresh` reads on from where the last look ended."""
+
+    def __init__(self, layout: RunLayout) -> None:
+        """Read the run.
+
+        Raises:
+            StoreError: There is no run, or it cannot be read.
+        """
+        self.layout = layout
+        self.state, self._offset = _load(layout)
+        if not self.state.run_id:
+            raise StoreError(layout.dir, "reading run", "there is no run here")
+        self.plan: dict[str, Any] = read_json(layout.plan) or {}
+
+    def refresh(self) -> None:
+        """Take in what was written since."""
+        records, self._offset = read_records(self.layout.events, self._offset)
+        for record in records:
+            fold(self.state, record)
+
+    @property
+    def supervised(self) -> bool:
+        """Whether the run's supervisor lives, as far as can be seen from here."""
+        supervisor = self.state.supervisor
+        return supervisor is not None and is_alive(supervisor) is not False
+
+    def status(self) -> RunStatus:
+        """Return everything that a user is told."""
+        state, now, supervised = self.state, time.time(), self.supervised
+        reasons = waiting_reasons(state, state.machine) if supervised else {}
+        return RunStatus(
+            run=state.run_id,
+            name=state.name,
+            dir=str(self.layout.dir),
+            state=state.word,
+            as_of=iso(state.as_of),
+            supervisor="running" if supervised else "gone",
+            jobs=tuple(
+                self._job_status(job, now, _waiting(job, now, reasons, supervised=supervised))
+                for job in state.jobs.values()
+            ),
+            as_of_age_s=round(max(0.0, now - state.as_of), 1),
+            created=iso(state.created_at),
+            notes=tuple(self.plan.get("notes", ())),
+        )
+
+    def _job_status(self, job: Job, now: float, waiting: str | None) -> JobStatus:
+        attempt, spec = job.attempt, job.spec
+        last = last_metrics(self.layout.job(job.name).metrics) if attempt else {}
+        started = attempt.started_at if attempt else None
+        ended = attempt.ended_at if attempt else job.finished_at
+        return JobStatus(
+            process_id=spec.position,
+            name=job.name,
+            state=job.state.word,
+            outcome=str(attempt.outcome) if attempt and attempt.outcome else None,
+            waiting=waiting,
+            attempt=attempt.number if attempt else 0,
+            pid=attempt.process.pid if attempt and attempt.process else None,
+            epoch=last.get("epoch"),
+            epochs=last.get("epochs") or spec.epochs,
+            metrics={key: value for key, value in last.items() if key not in _NOT_METRICS},
+            allocation=attempt.allocation.to_dict() if attempt else None,
+            batch_size=attempt.batch_size if attempt else spec.batch_size,
+            accumulation=attempt.accumulation if attempt else spec.accumulation,
+            seed=spec.seed,
+            started=iso(started),
+            ended=iso(ended),
+            paths=self._paths(job),
+            error=job.error or (attempt.error if attempt else None),
+            elapsed_s=round((ended or now) - started, 3) if started is not None else None,
+        )
+
+    def _paths(self, job: Job) -> dict[str, str | None]:
+        files = self.layout.job(job.name)
+        number = job.attempt.number if job.attempt else 1
+        return {
+            "dir": str(files.dir),
+            "config": str(files.attempt(number).config),
+            "log": str(files.log),
+            "metrics": str(files.metrics),
+            "model": job.spec.model_path,
+            "result": str(files.result),
+        }
+
+
+def _waiting(job: Job, now: float, reasons: Mapping[str, str], *, supervised: bool) -> str | None:
+    if job.state not in (JobState.QUEUED, JobState.RETRYING):
+        return None
+    if not supervised:
+        return "no supervisor drives this run"
+    if job.state is JobState.RETRYING:
+        return f"tries again in {max(0.0, (job.due_at or now) - now):.0f} s"
+    return reasons.get(job.name)
+
+
+def last_metrics(path: Path) -> dict[str, Any]:
+    """Return the newest line of a `metrics.jsonl`, {} where there is none."""
+    for line in last_lines(path, 1):
+        try:
+            value = json.loads(line)
+        except ValueError:
+            break
+        if isinstance(value, dict):
+            return value
+    return {}
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Return all lines of a `metrics.jsonl`, [] where there is none; lines that are no objects are left out."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return []
+    points = []
+    for line in data[: data.rfind(b"\n") + 1].splitlines():
+        try:
+            value = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(value, dict):
+            points.append(value)
+    return points
+
+
+def iso(timestamp: float | None) -> str | None:
+    """Return seconds since the epoch as ISO 8601 in UTC."""
+    if timestamp is None:
+        return None
+    return datetime.fromtimestamp(timestamp, timezone.utc).isoformat(timespec="microseconds")
+
+
+def _load(layout: RunLayout) -> tuple[RunState, int]:
+    cached = read_json(layout.state)
+    state, offset = RunState(), 0
+    if isinstance(cached, dict) and cached.get("v") == 1:
+        try:
+            if cached["offset"] <= layout.events.stat().st_size:
+                state, offset = decode(RunState, cached["state"]), cached["offset"]
+        except (OSError, ValueError, KeyError, TypeError):
+            state, offset = RunState(), 0
+    records, offset = read_records(layout.events, offset)
+    for record in records:
+        fold(state, record)
+    return state, offset
