@@ -20,7 +20,6 @@ from parallel_ml.errors import ConfigProblem
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".bmp", ".dib"})
 LEAST_FREE_BYTES = 100 * MIB
 LITTLE_FREE_BYTES = GIB
-_SPLITS = 3
 _MOST_NAMED = 5
 # The first bytes of PNG, JPEG, GIF and BMP files: the training knows an image by them, whatever it is called.
 _MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"BM")
@@ -98,12 +97,13 @@ def _look_at_images(job: LoadedConfig, findings: Findings, counted: dict[Path, d
     if folder not in counted:
         counted[folder] = _counted(folder)
     found = counted[folder]
-    message = found if isinstance(found, str) else _too_little(found)
+    splits = sum(1 for share in data.split_ratios.model_dump().values() if share > 0)
+    message = found if isinstance(found, str) else _too_little(found, splits)
     if message:
         text, _, hint = message.partition("; ")
         findings.problems.append(job.problem(_IMAGE_DIR, text, hint))
     elif not isinstance(found, str):
-        doubts = _doubts(found, data.split_ratios.train, data.batch_size)
+        doubts = _doubts(found, splits, data.split_ratios.train, data.batch_size)
         findings.warnings += [str(job.problem(_IMAGE_DIR, text)) for text in doubts]
 
 
@@ -119,25 +119,25 @@ def _counted(folder: Path) -> dict[str, int] | str:
         return f"{error.filename or folder} cannot be read: {error.strerror}"
 
 
-def _too_little(counted: dict[str, int]) -> str:
+def _too_little(counted: dict[str, int], splits: int) -> str:
     """Return why these images cannot be trained on, or ""."""
     filled = [name for name, count in counted.items() if count]
     if not filled:
         return "holds no images in class folders; make one folder for each class, with PNG, JPEG, GIF or BMP files"
     if len(filled) < 2:
         return f"holds images of one class alone ({filled[0]}); a classification needs at least 2 class folders"
-    if max(counted.values()) < _SPLITS:
-        return f"holds {sum(counted.values())} images; at least one class needs {_SPLITS}, one for each split"
+    if max(counted.values()) < splits:
+        return f"holds {sum(counted.values())} images; at least one class needs {splits}, one for each split"
     return ""
 
 
-def _doubts(counted: dict[str, int], train_share: float, batch_size: int) -> Iterator[str]:
+def _doubts(counted: dict[str, int], splits: int, train_share: float, batch_size: int) -> Iterator[str]:
     empty = [name for name, count in counted.items() if not count]
     if empty:
         yield f"folders without images are no classes: {_named(empty)}"
-    few = [name for name, count in counted.items() if 0 < count < _SPLITS]
+    few = [name for name, count in counted.items() if 0 < count < splits]
     if few:
-        yield f"classes with fewer than {_SPLITS} images are not in every split: {_named(few)}"
+        yield f"classes with fewer than {splits} images are not in every split: {_named(few)}"
     training = int(sum(counted.values()) * train_share)
     if batch_size > training:
         yield f"a batch of {batch_size} is more than the {training} images to train on"

@@ -98,6 +98,7 @@ FilePath = Annotated[str, BeforeValidator(_file_path)]
 Seed = Annotated[int, BeforeValidator(fields.whole(0, 2**32 - 1))]
 Patience = Annotated[int, BeforeValidator(fields.whole(0, 1_000_000))]
 MinDelta = Annotated[float, BeforeValidator(fields.number(0, 1e6))]
+Share = Annotated[float, BeforeValidator(fields.number(0, 1, below=True))]
 Fraction = Annotated[float, BeforeValidator(fields.number(0, 1, above=True, below=True))]
 MinRate = Annotated[float, BeforeValidator(fields.number(0, 10))]
 Monitor = Annotated[str, _word_of(MONITORS)]
@@ -105,19 +106,23 @@ Mode = Annotated[str, BeforeValidator(fields.choice("min", "max"))]
 
 
 class SplitRatios(Section):
-    """The shares of the images that are trained on, watched during training, and kept for the end."""
+    """The shares of the images that are trained on, watched during training, and kept for the end.
 
-    train: Fraction = 0.8
-    validation: Fraction = 0.1
-    test: Fraction = 0.1
+    Where some are given, those left out are 0: there may be no validation and no test.
+    """
+
+    train: Annotated[float, BeforeValidator(fields.number(0, 1, above=True))] = 0.8
+    validation: Share = 0.1
+    test: Share = 0.1
 
     @model_validator(mode="before")
     @classmethod
-    def _all_or_none(cls, value: Any) -> Any:
-        missing = [key for key in cls.model_fields if isinstance(value, dict) and value and key not in value]
-        if missing and set(value) <= set(cls.model_fields):
-            raise ValueError(f"must name train, validation and test; {' and '.join(missing)} missing")
-        return value
+    def _left_out(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or not value:
+            return value
+        if "train" not in value:
+            raise ValueError("must name train; write such as {train: 0.8, validation: 0.1, test: 0.1}")
+        return {"validation": 0.0, "test": 0.0, **value}
 
     @model_validator(mode="after")
     def _add_up(self) -> SplitRatios:
@@ -128,7 +133,11 @@ class SplitRatios(Section):
 
 
 class DataPreprocessing(Section):
-    """The images: one folder per class in `image_dir`."""
+    """The images: one folder per class in `image_dir`.
+
+    `random_state` is the seed of everything that is random; `split_random_state` that of the splits alone. Without
+    `image_size` and `color_mode` they follow from the images.
+    """
 
     image_dir: Annotated[str, BeforeValidator(fields.text)] | None = None
     batch_size: Annotated[int, BeforeValidator(fields.whole(1, MAX_BATCH))] = 32
@@ -136,6 +145,7 @@ class DataPreprocessing(Section):
     random_state: Seed = 42
     split_random_state: Seed | None = None
     image_size: Annotated[list[int], BeforeValidator(_image_size)] | None = None
+    color_mode: Annotated[str, BeforeValidator(fields.choice("rgb", "grayscale"))] | None = None
 
 
 class Checkpoint(Section):

@@ -40,6 +40,7 @@ _PLAIN_WORDS = {
     "expected <block end>": ("the indentation does not fit the lines above", "use the same number of spaces"),
     "could not find expected ':'": ("a ':' after the key is missing", "write key: value"),
     "cannot start any token": ("a character stands where no value can start", "put the value into quotes"),
+    "found undefined alias": ("an alias (*name) stands before any anchor (&name) of its name", ""),
     "while scanning a quoted scalar": ("a quote is not closed", ""),
     "expected a single document": ("holds more than one document", "remove the line '---' and write one file each"),
     "expected ',' or": ("a list or mapping in brackets is not closed, or a ',' is missing", ""),
@@ -56,6 +57,13 @@ class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - PyYAML's signature
         return True
 
+    def represent_text(self, data: str) -> yaml.ScalarNode:
+        # PyYAML writes these line breaks of Unicode as they are, and reads a space from them.
+        style = '"' if any(character in data for character in "\x85\u2028\u2029") else None
+        return self.represent_scalar(_TAG + "str", data, style=style)
+
+
+_Dumper.add_representer(str, _Dumper.represent_text)
 
 for _name, _pattern, _first in (
     ("int", _INTEGER, "-+0123456789"),
@@ -233,4 +241,4 @@ def _in_plain_words(error: yaml.MarkedYAMLError, text: str, file: str) -> Config
     for words, (message, hint) in _PLAIN_WORDS.items():
         if words in told:
             return ConfigProblem(file, line, "", message, hint)
-    return ConfigProblem(file, line, "", f"is not valid YAML: {error.problem or error.context}")
+    return ConfigProblem(file, line, "", f"cannot be read as YAML: {error.problem or error.context}")

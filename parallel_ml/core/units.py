@@ -112,4 +112,8 @@ def _split(text: str | float, wanted: str) -> tuple[float, str]:
     if match is None:
         message = f"{text!r} is not {wanted}"
         raise ValueError(message)
-    return float(match[1]), match[2].lower()
+    value = float(match[1])
+    if not math.isfinite(value):
+        message = f"{text[:20]!r}... is out of all reason"
+        raise ValueError(message)
+    return value, match[2].lower()

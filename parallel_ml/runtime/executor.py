@@ -162,18 +162,18 @@ class ParallelMLExecutor:
             monitor.subscribe(callback, kind)
         backend = LocalBackend(layout.log)
         preparer = AttemptPreparer(layout, read_json(layout.plan) or {}, self._gpus, self._environ)
-        supervisor = Supervisor(store, self._gpus, backend, preparer, monitor, open_log(layout.log))
-        self._supervisor = supervisor
-        if self._stop_asked:
-            self.stop_execution()
-        try:
+        with contextlib.ExitStack() as stack:
+            stack.callback(backend.close)
+            log = stack.enter_context(open_log(layout.log))
+            supervisor = Supervisor(store, self._gpus, backend, preparer, monitor, log)
+            pressed = stack.enter_context(_ctrl_c(supervisor))
+            self._supervisor = supervisor
+            stack.callback(setattr, self, "_supervisor", None)
+            if self._stop_asked:
+                self.stop_execution()
             self._tell(monitor, EventKind.RUN_STARTED)
-            with _ctrl_c(supervisor) as pressed:
-                supervisor.drive()
+            supervisor.drive()
             self._tell(monitor, EventKind.RUN_ENDED)
-        finally:
-            self._supervisor = None
-            backend.close()
         return len(pressed)
 
     def results(self) -> list[JobResult]:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
 import structlog
 
 
-def open_log(path: Path) -> Any:
-    """Return a structlog logger that appends to `path`; where that cannot be opened, one that is silent."""
-    try:
-        stream: TextIO = path.open("a", encoding="utf-8")
-    except OSError:
-        return structlog.wrap_logger(structlog.PrintLogger(sys.stderr), processors=[_drop])
+@contextlib.contextmanager
+def open_log(path: Path) -> Iterator[Any]:
+    """Yield a structlog logger that appends to `path`; where that cannot be opened, one that is silent."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stream = stack.enter_context(path.open("a", encoding="utf-8"))
+        except OSError:
+            yield structlog.wrap_logger(structlog.PrintLogger(sys.stderr), processors=[_drop])
+            return
+        yield _logger(stream)
+
+
+def _logger(stream: TextIO) -> Any:
     return structlog.wrap_logger(
         _SafeLogger(stream),
         processors=[

@@ -34,12 +34,14 @@ from parallel_ml.core.machine import (
 from parallel_ml.core.model import JobState, RunState
 from parallel_ml.core.placement import place
 from parallel_ml.core.recovery import ExitFacts
+from parallel_ml.core.units import MIB
 from parallel_ml.errors import BackendError, ConfigError, StoreError
 from parallel_ml.gpu.manager import GPUManager
 from parallel_ml.monitor.process_monitor import EventKind, MonitorEvent, ProcessMonitor
 from parallel_ml.runtime.backend import AttemptRef, Backend
 from parallel_ml.runtime.clock import SteadyClock
 from parallel_ml.runtime.prepare import AttemptPreparer
+from parallel_ml.store.files import free_bytes
 from parallel_ml.store.identity import identify
 from parallel_ml.store.orders import Order, OrderKind, file_order, pending_orders
 from parallel_ml.store.run_store import RunStore
@@ -75,6 +77,7 @@ class Supervisor:
         self._answered: list[str] = []
         self._blocked: str | None = None
         self._place_at = 0.0
+        self._room, self._room_at = True, 0.0
 
     @property
     def state(self) -> RunState:
@@ -209,8 +212,18 @@ class Supervisor:
             self._block(error)
             self._act(only_to_end=True)
             return False
-        self._unblock()
+        if self._has_room():
+            self._unblock()
+        else:
+            self._block(StoreError(self.store.layout.dir, "writing", "less than 1 MiB is free on this disk"))
         return True
+
+    def _has_room(self) -> bool:
+        """Look at the disk once a second: a shim that cannot write how its attempt ended waits, and cannot say so."""
+        if self.clock.now() >= self._room_at:
+            self._room_at = self.clock.now() + 1.0
+            self._room = free_bytes(self.store.layout.dir) >= MIB
+        return self._room
 
     def _flush_last(self) -> None:
         """Make the end durable; give a full disk a while to get room.

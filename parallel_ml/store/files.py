@@ -95,3 +95,12 @@ def last_lines(path: Path, count: int, block: int = 8192) -> list[bytes]:
         raise StoreError(path, "reading", error.strerror or str(error)) from error
     lines = data.split(b"\n")[:-1]
     return lines[-count:] if count else []
+
+
+def free_bytes(path: Path) -> int:
+    """Return what an ordinary user may still write on a folder's disk; where that cannot be told, as if it were much."""
+    try:
+        found = os.statvfs(path)
+    except OSError:
+        return 1 << 62
+    return found.f_bavail * found.f_frsize

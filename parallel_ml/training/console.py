@@ -1,17 +1,30 @@
-"""The lines that the built-in training says; its stdout is the job's log."""
+"""What the built-in training says: plain lines on stdout, which is the job's log."""
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import sys
 
+log = logging.getLogger("parallel_ml.training.console")
+log.propagate = False
 
-def say(line: str) -> None:
-    """Write one line to stdout at once."""
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+
+class _Stdout(logging.Handler):
+    """Writes each line at once to what `sys.stdout` is at that moment."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line; a reader that is gone must not end a training."""
+        with contextlib.suppress(OSError):
+            print(self.format(record), flush=True)
+
+
+def start_log(level: str) -> None:
+    """Say lines of this level and above: `DEBUG`, `INFO`, `WARNING` or `ERROR`."""
+    log.handlers = [_Stdout()]
+    log.setLevel(level)
 
 
 def complain(line: str) -> None:
     """Write one line to stderr at once."""
-    sys.stderr.write(line + "\n")
-    sys.stderr.flush()
+    print(line, file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""From image files to batches: one size for all, streamed from disk or held in memory, in an order that can be repeated."""
+"""From image files to batches: one size for all, streamed or held in memory, in an order that can be repeated."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class ImageSource:
         return self._pixels is not None
 
     def hold_if_small(self, check: Callable[[], None] = lambda: None) -> None:
-        """Decode everything once and keep it if it fits into `MEMORY_LIMIT_BYTES`; `check` may end the work by raising."""
+        """Decode and keep everything if it fits into `MEMORY_LIMIT_BYTES`; `check` may end the work by raising."""
         count, shape = len(self._files), self.shape.as_tuple
         if count * int(np.prod(shape)) > MEMORY_LIMIT_BYTES:
             return
@@ -98,8 +98,8 @@ class ImageSource:
 class TrainingData:
     """The training batches of each epoch; their order is a function of the seed and the epoch alone.
 
-    With accumulation an epoch is a whole number of updates. The last one is filled up with images that weigh nothing and
-    the others in it weigh more, so that every update is exactly that of one large batch.
+    With accumulation an epoch is a whole number of updates. The last one is filled up with images that weigh nothing
+    and the others in it weigh more, so that every update is exactly that of one large batch.
 
     Attributes:
         dataset: Yields (images, labels), with accumulation (images, labels, weights).

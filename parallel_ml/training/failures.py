@@ -5,20 +5,9 @@ from __future__ import annotations
 import re
 
 OUT_OF_MEMORY = re.compile(
-    "|".join(
-        (
-            "OOM when allocating",
-            "ran out of memory trying to allocate",
-            "RESOURCE_EXHAUSTED",
-            "failed to allocate memory",
-            "CUDA error: out of memory",
-            "CUDA_ERROR_OUT_OF_MEMORY",
-            "Dst tensor is not initialized",
-            "CUBLAS_STATUS_ALLOC_FAILED",
-            "CUBLAS_STATUS_NOT_INITIALIZED",
-            "CUDNN_STATUS_ALLOC_FAILED",
-        )
-    )
+    r"OOM when allocating|ran out of memory trying to allocate|RESOURCE_EXHAUSTED|failed to allocate memory"
+    r"|CUDA error: out of memory|CUDA_ERROR_OUT_OF_MEMORY|Dst tensor is not initialized"
+    r"|CUBLAS_STATUS_(ALLOC_FAILED|NOT_INITIALIZED)|CUDNN_STATUS_ALLOC_FAILED"
 )
 """What TensorFlow says when memory is short, also under another exception than ResourceExhaustedError."""
 
@@ -45,8 +34,16 @@ class Diverged(TrainingError):
         super().__init__(f"the weights became nan in epoch {epoch}; a lower learning_rate may help")
 
 
-class Released(Exception):  # noqa: N818 - not an error: somebody asked for it
+class Released(Exception):
     """Somebody asked the training to stop; everything that it needs to go on later is saved."""
+
+
+class Place:
+    """What a training is at, for the sentence about how it failed: `prepare`, `train` or `evaluate`."""
+
+    def __init__(self) -> None:
+        """Start with the preparation."""
+        self.name = "prepare"
 
 
 def memory_outcome(error: BaseException) -> str | None:
@@ -58,5 +55,5 @@ def memory_outcome(error: BaseException) -> str | None:
         text = str(seen)
         if type(seen).__name__ == "ResourceExhaustedError" or OUT_OF_MEMORY.search(text):
             return "oom_gpu" if _ON_GPU.search(text) else "oom_host"
-        seen = seen.__cause__ or seen.__context__
+        seen = seen.__cause__
     return None

@@ -107,7 +107,9 @@ def read_folder(root: Path, workers: int, check: Callable[[], None] = lambda: No
                 raise TrainingError(f"{root / name}: none of its {len(broken)} images can be read: {broken[0].reason}")
             images += usable
             skipped += broken
-    return ImageFolder(classes, tuple(images), tuple(skipped), tuple(name for name, paths in found.items() if not paths))
+    return ImageFolder(
+        classes, tuple(images), tuple(skipped), tuple(name for name, paths in found.items() if not paths)
+    )
 
 
 def inspect(path: Path, root: Path, label: int) -> ImageFile | SkippedFile:

@@ -1,4 +1,4 @@
-"""Whether a figure gets better from epoch to epoch: the best model, early stopping and the plateau schedule ask this."""
+"""Whether a figure gets better from epoch to epoch: asked for the best model, early stopping, the plateau schedule."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def resolve_monitor(name: str, *, has_validation: bool) -> str:
 class Watched:
     """One figure over the epochs.
 
-    A value that is not a number is no progress and never becomes the best one, so that one bad first epoch does not make
-    every later one look worse.
+    A value that is not a number is no progress and never becomes the best one, so that one bad first epoch does not
+    make every later one look worse.
 
     Attributes:
         best: The best value so far, or None.
@@ -47,9 +47,7 @@ class Watched:
         """Take the figures of the next epoch; return whether it is the best so far."""
         self._seen += 1
         value = figures.get(self.monitor, math.nan)
-        better = math.isfinite(value) and (
-            self.best is None or self._sign * (value - self.best) > self.min_delta
-        )
+        better = math.isfinite(value) and (self.best is None or self._sign * (value - self.best) > self.min_delta)
         if better:
             self.best, self.best_epoch, self.waited = value, self._seen, 0
         else:

@@ -61,7 +61,7 @@ def should_stop() -> bool:
 
 
 def checkpoint_dir() -> Path:
-    """Return a directory that is there and that later attempts of this job find again; `./checkpoints` outside a job."""
+    """Return a directory that exists and that later attempts of this job find again; `./checkpoints` outside a job."""
     path = Path(os.environ.get("PARALLEL_ML_CHECKPOINT_DIR") or "checkpoints")
     path.mkdir(parents=True, exist_ok=True)
     return path
@@ -71,7 +71,7 @@ def declare_end(outcome: str, error: str | None = None, place: str | None = None
     """Say why this training ends; the last word counts.
 
     Args:
-        outcome: `success`, `early_stopped`, `oom_gpu`, `oom_host`, `diverged` or `released`.
+        outcome: `success`, `early_stopped`, `oom_gpu`, `oom_host`, `diverged`, `released` or `error`.
         error: One sentence, or None.
         place: Where it happened: `prepare`, `train`, `evaluate`.
     """

@@ -10,7 +10,7 @@ import math
 from typing import TYPE_CHECKING, Any, Protocol
 
 from parallel_ml.training.failures import TrainingError
-from parallel_ml.training.progress import Watched
+from parallel_ml.training.progress import Watched, resolve_monitor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -99,10 +99,10 @@ class Cosine(ByEpoch):
 class Plateau:
     """Multiplies by `factor` when what is watched has not got better for `patience` epochs."""
 
-    def __init__(self, base: float, settings: ScheduleSettings) -> None:
-        """Start at `base`."""
+    def __init__(self, base: float, settings: ScheduleSettings, monitor: str) -> None:
+        """Start at `base` and watch `monitor`."""
         self._rate, self._settings = base, settings
-        self._watched = Watched(settings.monitor, settings.mode, settings.min_delta)
+        self._watched = Watched(monitor, settings.mode, settings.min_delta)
 
     def rate(self, _epoch: int) -> float:
         """Return the rate as it stands."""
@@ -111,7 +111,7 @@ class Plateau:
     def observe(self, figures: Mapping[str, float]) -> None:
         """Cut the rate where patience has run out."""
         self._watched.observe(figures)
-        if self._watched.waited >= self._settings.patience:
+        if self._watched.waited >= max(1, self._settings.patience):
             self._rate = min(self._rate, max(self._rate * self._settings.factor, self._settings.min_lr))
             self._watched.waited = 0
 
@@ -125,7 +125,9 @@ class Plateau:
         self._watched.restore(state["watched"])
 
 
-def make_schedule(settings: ScheduleSettings | None, base: float, epochs: int) -> Schedule:
+def make_schedule(
+    settings: ScheduleSettings | None, base: float, epochs: int, *, has_validation: bool = True
+) -> Schedule:
     """Return the schedule that is asked for, starting from the rate `base`.
 
     Raises:
@@ -138,5 +140,5 @@ def make_schedule(settings: ScheduleSettings | None, base: float, epochs: int) -
     if settings.kind == "cosine":
         return Cosine(base, epochs, settings.min_lr, settings.warmup_epochs)
     if settings.kind == "plateau":
-        return Plateau(base, settings)
+        return Plateau(base, settings, resolve_monitor(settings.monitor, has_validation=has_validation))
     raise TrainingError(f"no learning_rate_scheduler is called {settings.kind}; there are {', '.join(KINDS)}")

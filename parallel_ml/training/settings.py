@@ -5,7 +5,7 @@ The file was validated when it was written; what is checked here is only what a 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ class DataSettings:
         split_ratios: Shares of train, validation and test.
         split_seed: Decides which image goes where.
         image_size: (height, width) in pixels, or None to choose it from the images.
+        channels: 3 for colour, 1 for grey, or None to keep what the images have.
     """
 
     image_dir: Path
@@ -31,6 +32,7 @@ class DataSettings:
     split_ratios: tuple[float, float, float]
     split_seed: int
     image_size: tuple[int, int] | None = None
+    channels: int | None = None
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ class Settings:
     data: DataSettings
     model: ModelSettings
     process: ProcessSettings
-    source: Path = field(default=Path())
+    log_level: str = "INFO"
 
     @property
     def effective_batch(self) -> int:
@@ -161,7 +163,7 @@ def settings_from(tree: dict[str, Any], path: Path) -> Settings:
         data=data,
         model=model,
         process=_process(tree.get("process") or {}, tree["data_preprocessing"], path),
-        source=path,
+        log_level=str((tree.get("logging") or {}).get("level", "INFO")),
     )
 
 
@@ -175,6 +177,7 @@ def _data(tree: dict[str, Any]) -> DataSettings:
         split_ratios=(float(ratios["train"]), float(ratios.get("validation", 0)), float(ratios.get("test", 0))),
         split_seed=int(tree.get("split_random_state", seed)),
         image_size=_image_size(size),
+        channels={"rgb": 3, "grayscale": 1, None: None}[tree.get("color_mode")],
     )
 
 
@@ -184,8 +187,8 @@ def _image_size(size: object) -> tuple[int, int] | None:
         return None
     if isinstance(size, int):
         return size, size
-    height, width = size  # type: ignore[misc]
-    return int(height), int(width)
+    sides = [int(side) for side in size]  # type: ignore[attr-defined]
+    return sides[0], sides[1]
 
 
 def _model(tree: dict[str, Any]) -> ModelSettings:

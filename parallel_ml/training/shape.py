@@ -26,7 +26,9 @@ class Shape:
         return self.height, self.width, self.channels
 
 
-def choose_shape(files: Sequence[ImageFile], wanted: tuple[int, int] | None, limits: tuple[int, int]) -> Shape:
+def choose_shape(
+    files: Sequence[ImageFile], wanted: tuple[int, int] | None, limits: tuple[int, int], channels: int | None = None
+) -> Shape:
     """Return the wanted size, else the median one; a single channel where no image shows colour.
 
     Args:
@@ -34,8 +36,10 @@ def choose_shape(files: Sequence[ImageFile], wanted: tuple[int, int] | None, lim
         wanted: (height, width), or None.
         limits: The least that the shorter side and the most that the longer side of a chosen size has; the shape of a
             larger or smaller median is kept as far as both allow.
+        channels: 1 or 3, or None to choose.
     """
-    channels = 1 if all(file.grey for file in files) else 3
+    if channels is None:
+        channels = 1 if all(file.grey for file in files) else 3
     if wanted is not None:
         return Shape(*wanted, channels)
     height = statistics.median_low(file.height for file in files)
@@ -43,4 +47,5 @@ def choose_shape(files: Sequence[ImageFile], wanted: tuple[int, int] | None, lim
     least, most = limits
     scale = min(1.0, most / max(height, width))
     scale = max(scale, least / min(height, width))
-    return Shape(*(min(most, max(least, round(side * scale))) for side in (height, width)), channels)
+    height, width = (min(most, max(least, round(side * scale))) for side in (height, width))
+    return Shape(height, width, channels)

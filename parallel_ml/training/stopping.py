@@ -1,4 +1,4 @@
-"""Being asked to stop: by SIGTERM, or by the answer to a report. Work goes on to the next safe place and raises there."""
+"""Being asked to stop, by SIGTERM or by the answer to a report: work goes on to the next safe place and raises."""
 
 from __future__ import annotations
 

@@ -1,0 +1,144 @@
+"""A job's status as the cells of a table: shared by `status`, the live display and the summary."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from parallel_ml.adapters.cli.table import Column
+from parallel_ml.adapters.cli.text import ago, number, safe
+from parallel_ml.core.status import JobStatus, RunStatus
+from parallel_ml.core.units import MIB, format_duration, format_size
+
+FINISHED = frozenset({"completed", "failed", "stopped"})
+WORDS = ("starting", "running", "paused", "stopping", "retrying", "pending", "completed", "stopped", "failed")
+"""The states in the order in which they are counted."""
+_AS_SHOWN = {"train_loss": "loss", "train_accuracy": "accuracy"}
+_NOT_TOLD = frozenset(
+    {"learning_rate", "time_per_epoch", "memory_usage", "gpu_utilization", "epoch", "epochs", "nonfinite"}
+)
+_OWN_COLUMN = frozenset({"train_loss", "val_accuracy"})
+
+
+def job_columns(
+    jobs: Sequence[JobStatus], *, bar: Callable[[JobStatus], str] | None = None, steady: bool = False
+) -> list[Column]:
+    """Return the table of the jobs.
+
+    Args:
+        jobs: A row each.
+        bar: Draws how far a job is, for a display that is watched.
+        steady: Keep every column, at a width that does not change with what is in it.
+    """
+
+    def least(cells: int) -> int:
+        return cells if steady else 0
+
+    bars = [Column("", [bar(job) for job in jobs], least=10, rank=6)] if bar else []
+    return [
+        Column("job", [safe(job.name) for job in jobs], floor=10),
+        Column("state", [job.state for job in jobs], least=least(9)),
+        Column("device", [device(job.allocation) for job in jobs], rank=5, least=least(3)),
+        *bars,
+        Column("epoch", [epochs(job) for job in jobs], right=True, rank=2, least=least(5)),
+        Column("left", [time_left(job) for job in jobs], right=True, rank=7, least=least(6)),
+        Column("loss", [number(job.metrics.get("train_loss")) for job in jobs], right=True, rank=4, least=least(8)),
+        Column(
+            "val acc", [number(job.metrics.get("val_accuracy")) for job in jobs], right=True, rank=3, least=least(7)
+        ),
+        Column("time", [elapsed(job) for job in jobs], right=True, rank=8, least=least(6)),
+        Column("", [remark(job) for job in jobs], least=least(10), floor=10, rank=1),
+    ]
+
+
+def device(allocation: dict[str, Any] | None) -> str:
+    """Return where a job runs or ran, and its share.
+
+    >>> device({"device": "gpu", "gpu_index": 0, "memory_limit": 8192}), device({"device": "cpu"}), device(None)
+    ('GPU 0 8GiB', 'CPU', '')
+    """
+    if allocation is None:
+        return ""
+    if allocation.get("gpu_index") is None:
+        return "CPU"
+    cards = [card["gpu_index"] for card in allocation.get("gpus", [allocation])]
+    limit = allocation.get("memory_limit")
+    share = f" {format_size(limit * MIB)}" if isinstance(limit, int) else ""
+    return f"GPU {','.join(map(str, cards))}{share}"
+
+
+def epochs(job: JobStatus) -> str:
+    """Return `2/4`, or what is known of it."""
+    if job.epochs is None:
+        return number(job.epoch)
+    return f"{number(job.epoch or 0)}/{number(job.epochs)}"
+
+
+def time_left(job: JobStatus) -> str:
+    """Return an estimate from the pace of the last epoch, else of all; "" where there is none."""
+    done, total, pace = job.epoch, job.epochs, job.metrics.get("time_per_epoch")
+    if job.state != "running" or not done or not total or done >= total:
+        return ""
+    if not isinstance(pace, (int, float)):
+        if job.elapsed_s is None:
+            return ""
+        pace = job.elapsed_s / done
+    return format_duration((total - done) * pace)
+
+
+def elapsed(job: JobStatus) -> str:
+    """Return how long the newest attempt has run."""
+    return "" if job.elapsed_s is None else format_duration(job.elapsed_s)
+
+
+def remark(job: JobStatus) -> str:
+    """Return what else is to be said of a job: why it waits, what went wrong, metrics without a column."""
+    if job.state in {"failed", "retrying"}:
+        return "; ".join(part for part in (job.waiting and safe(job.waiting), why(job.outcome, job.error)) if part)
+    if job.waiting:
+        return safe(job.waiting)
+    if job.outcome == "early_stopped":
+        return "early stopped"
+    own = [f"{name} {value}" for name, value in named_metrics(job.metrics) if name not in {"loss", "val_accuracy"}]
+    return ", ".join(own) if job.state == "running" else ""
+
+
+def why(outcome: str | None, error: str | None) -> str:
+    """Return an end in words: the outcome, and the error unless it says no more.
+
+    >>> why("error(1)", "ValueError: no"), why("timeout", None), why(None, None)
+    ('error(1): ValueError: no', 'timeout', '')
+    """
+    return ": ".join(safe(part) for part in (outcome, error) if part)
+
+
+def named_metrics(metrics: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the metrics that people look at with their values, `nan` and `inf` among them."""
+    nonfinite = metrics.get("nonfinite")
+    values = {**metrics, **(nonfinite if isinstance(nonfinite, dict) else {})}
+    return [
+        (safe(_AS_SHOWN.get(name, name)), number(value))
+        for name, value in values.items()
+        if name not in _NOT_TOLD and number(value)
+    ]
+
+
+def counts(jobs: Iterable[JobStatus]) -> str:
+    """Return how many jobs are in which state: `1 running, 2 pending`."""
+    found = Counter(job.state for job in jobs)
+    order = [*(word for word in WORDS if word in found), *(word for word in found if word not in WORDS)]
+    return ", ".join(f"{found[word]} {word}" for word in order)
+
+
+def heading(status: RunStatus) -> str:
+    """Return the run's id, name and state in a line."""
+    name = f" ({safe(status.name)})" if status.name else ""
+    return f"run {safe(status.run)}{name}: {counts(status.jobs) or status.state}"
+
+
+def staleness(status: RunStatus) -> str | None:
+    """Return a line where the status may be old: nobody drives the run, and it is not finished."""
+    if status.supervisor == "running" or status.state in FINISHED:
+        return None
+    return f"as of {ago(status.as_of_age_s)}; supervisor not running"

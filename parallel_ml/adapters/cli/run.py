@@ -1,0 +1,40 @@
+"""`run`: trains configurations side by side and waits for their end."""
+
+from __future__ import annotations
+
+import argparse
+
+from parallel_ml.adapters.cli.arguments import add_json, at_least_one
+from parallel_ml.errors import UsageError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what can be given."""
+    parser.add_argument(
+        "configs", nargs="*", metavar="CONFIG", help="files, folders or globs (default: config/config.yaml)"
+    )
+    parser.add_argument("--max-parallel", type=at_least_one, metavar="N", help="the most jobs at once")
+    parser.add_argument("--name", help="a name for the run, by which the other verbs find it")
+    parser.add_argument("--gpus", metavar="GPUS", help="the GPUs to use: auto, none, or simulated ones: sim:2x16GiB")
+    parser.add_argument("--detach", action="store_true", help="leave the run in the background and return at once")
+    parser.add_argument("--notify", metavar="FILE", help="not in this version")
+    add_json(parser, "nothing but the status at the end")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Start the run and drive it to its end; with `--detach` leave that to a process of its own.
+
+    Raises:
+        ConfigError: All that is wrong with the configurations; nothing was started.
+        UsageError: An option makes no sense.
+        PlacementError: A job can never fit on this machine.
+    """
+    if args.notify is not None:
+        raise UsageError("--notify is not in this version", "leave it out")
+    from parallel_ml.adapters.cli.drive import drive  # noqa: PLC0415 - `run --help` needs none of it
+    from parallel_ml.runtime.executor import ParallelMLExecutor  # noqa: PLC0415
+
+    executor = ParallelMLExecutor(
+        args.configs or None, runs_dir=args.runs_dir, name=args.name, max_parallel=args.max_parallel, gpus=args.gpus
+    )
+    return drive(executor, as_json=args.json, detach=args.detach)

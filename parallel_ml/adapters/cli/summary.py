@@ -1,0 +1,140 @@
+"""What a finished run says at its end: a line for each job, why jobs failed, and where to look further."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from parallel_ml.adapters.cli.arguments import program
+from parallel_ml.adapters.cli.cells import elapsed, epochs, heading, remark
+from parallel_ml.adapters.cli.table import Column, draw
+from parallel_ml.adapters.cli.text import cell_width, number, safe
+from parallel_ml.core.status import JobResult, JobStatus, RunStatus
+from parallel_ml.core.units import format_duration
+from parallel_ml.errors import StoreError
+from parallel_ml.monitor.follow import FileFollower, parse_line
+
+STDERR_LINES = 5
+MOST_FAILURES = 5
+"""Failed jobs whose last lines are shown; `logs` has the rest."""
+_TAIL_BYTES = 64 * 1024
+
+
+def summary_lines(status: RunStatus, results: Sequence[JobResult], width: int | None = None) -> list[str]:
+    """Return the end of a run.
+
+    Args:
+        status: The run as it stands at its end.
+        results: What became of its jobs, in the same order.
+        width: Cells of the terminal; None is as many as wanted.
+    """
+    best = best_job(results)
+    table = _table(status, results, best)
+    ends = [_end(job, result) for job, result in zip(status.jobs, results, strict=True)]
+    wide = draw([*table, Column("model or error", ends)])
+    if width is None or max(map(cell_width, wide)) <= width:
+        lines = wide
+    else:
+        named = [f"{safe(job.name)}: {end}" for job, end in zip(status.jobs, ends, strict=True) if end]
+        lines = [*draw(table, width), "", *named]
+    mark = [f"* best {best[1]}"] if best else []
+    return ["", *lines, *mark, *_failures(status), "", *_where(status)]
+
+
+def best_job(results: Sequence[JobResult]) -> tuple[str, str] | None:
+    """Return the job with the best accuracy, and on what it is the best; None where there is nothing to compare."""
+    done = [result for result in results if result.state == "completed"]
+    for what, values in (
+        ("test accuracy", {result.name: _finite(result.metrics.get("test_accuracy")) for result in done}),
+        ("val accuracy", {result.name: best_val_accuracy(result) for result in done}),
+    ):
+        known = {name: value for name, value in values.items() if value is not None}
+        if len(known) > 1:
+            return max(known, key=known.__getitem__), what
+    return None
+
+
+def best_val_accuracy(result: JobResult) -> float | None:
+    """Return the best validation accuracy of all epochs."""
+    return max(
+        (value for value in map(_finite, result.history.get("val_accuracy", [])) if value is not None), default=None
+    )
+
+
+def shown_path(result: JobResult) -> str:
+    """Return where the model is, relative to here where it is below; "" where there is none."""
+    model = result.paths.get("model")
+    return _from_here(model) if model and Path(model).exists() else ""
+
+
+def last_errors(log: str | None, most: int = STDERR_LINES) -> list[str]:
+    """Return the last lines that a job wrote to its standard error."""
+    if not log:
+        return []
+    try:
+        size = Path(log).stat().st_size
+        lines = FileFollower(Path(log), offset=max(0, size - _TAIL_BYTES)).poll().lines
+    except (OSError, StoreError):
+        return []
+    records = [record for line in lines if (record := parse_line(line)) is not None]
+    texts = [safe(str(record.get("message", "")).expandtabs()) for record in records if record.get("type") == "stderr"]
+    return [text for text in texts if text.strip()][-most:]
+
+
+def _end(job: JobStatus, result: JobResult) -> str:
+    return remark(job) if job.state == "failed" else shown_path(result)
+
+
+def _table(status: RunStatus, results: Sequence[JobResult], best: tuple[str, str] | None) -> list[Column]:
+    jobs = status.jobs
+    starred = [f"{safe(job.name)} *" if best and job.name == best[0] else safe(job.name) for job in jobs]
+    return [
+        Column("job", starred, floor=10),
+        Column("state", [job.state for job in jobs]),
+        Column("epochs", [epochs(job) for job in jobs], right=True, rank=3),
+        Column("best val acc", [number(best_val_accuracy(result)) for result in results], right=True, rank=2),
+        Column("test acc", [number(result.metrics.get("test_accuracy")) for result in results], right=True, rank=1),
+        Column("time", [elapsed(job) for job in jobs], right=True, rank=4),
+    ]
+
+
+def _failures(status: RunStatus) -> list[str]:
+    failed = [job for job in status.jobs if job.state == "failed"]
+    lines = []
+    for job in failed[:MOST_FAILURES]:
+        if tail := last_errors(job.paths.get("log")):
+            lines += ["", f"{safe(job.name)} failed; the last lines of its stderr:", *(f"    {line}" for line in tail)]
+    if len(failed) > MOST_FAILURES:
+        lines += ["", f"+{len(failed) - MOST_FAILURES} more failed"]
+    return lines
+
+
+def _where(status: RunStatus) -> list[str]:
+    took = _took(status)
+    first = heading(status) + (f", in {format_duration(took)}" if took is not None else "")
+    run = safe(status.run)
+    return [
+        first,
+        f"see {_from_here(status.dir)}, or: {program()} status {run}",
+        f"what the jobs printed: {program()} logs {run}",
+    ]
+
+
+def _took(status: RunStatus) -> float | None:
+    ends = [job.ended for job in status.jobs if job.ended]
+    if not ends or status.created is None:
+        return None
+    return (datetime.fromisoformat(max(ends)) - datetime.fromisoformat(status.created)).total_seconds()
+
+
+def _from_here(path: str) -> str:
+    here = os.path.relpath(path)
+    return safe(path if here.startswith("..") else here)
+
+
+def _finite(value: Any) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None

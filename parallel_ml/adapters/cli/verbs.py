@@ -1,0 +1,38 @@
+"""The verbs by name, without loading what they do."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Protocol, cast
+
+if TYPE_CHECKING:
+    import argparse
+
+SUMMARIES = {
+    "run": "train configurations side by side and wait for their end",
+    "status": "show how a run stands",
+    "logs": "show what the jobs print",
+    "stop": "end a run, or one job of it",
+    "resume": "take over a run whose supervisor is gone",
+    "list": "show all runs, newest first",
+    "validate": "check configurations, start nothing",
+}
+"""Each verb with its line in the help."""
+
+NOT_YET = frozenset({"alerts", "clean", "doctor", "gpus", "init", "mcp", "notify", "pause", "report", "retry", "serve"})
+"""Verbs that are planned and not built yet: refused, never guessed at."""
+
+
+class Verb(Protocol):
+    """What the module of a verb has."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Say what can be given."""
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Do it and return the exit code."""
+
+
+def load(name: str) -> Verb:
+    """Return the verb's module; only the one that is used is imported."""
+    return cast("Verb", import_module(f"parallel_ml.adapters.cli.{name}"))

@@ -1,0 +1,177 @@
+"""What would fail in an hour is said before any training starts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from parallel_ml.config.preflight import count_images, space_left, unwritable
+from parallel_ml.core.units import GIB, MIB
+from parallel_ml.errors import ConfigError, ConfigProblem
+from tests.unit.config.conftest import SECTIONS, Folder
+
+Images = Callable[..., Path]
+
+
+def problems(folder: Folder, text: str) -> tuple[ConfigProblem, ...]:
+    """Return what stands in the way of a configuration."""
+    with pytest.raises(ConfigError) as caught:
+        folder.load(folder.write("a.yaml", text)).preflight()
+    return caught.value.problems
+
+
+def warnings(folder: Folder, text: str) -> list[str]:
+    """Return what is doubted, the disk aside."""
+    told = folder.load(folder.write("a.yaml", text)).preflight()
+    return [warning for warning in told if " are free on the disk" not in warning]
+
+
+def own(command: str, more: str = "") -> str:
+    """Return a configuration with an own command."""
+    return f"command: {command}\n{more}"
+
+
+def test_a_good_folder_passes(folder: Folder, images: Images) -> None:
+    """Two classes with enough images."""
+    images(cat=50, dog=50)
+    assert warnings(folder, SECTIONS) == []
+
+
+@pytest.mark.parametrize(
+    ("classes", "part"),
+    [
+        ({}, "holds no images in class folders"),
+        ({"cat": 0, "dog": 0}, "holds no images in class folders"),
+        ({"cat": 9}, "images of one class alone (cat)"),
+        ({"cat": 9, "dog": 0}, "images of one class alone (cat)"),
+        ({"cat": 2, "dog": 1}, "holds 3 images"),
+    ],
+)
+def test_a_folder_without_enough_is_told(folder: Folder, images: Images, classes: dict[str, int], part: str) -> None:
+    """With the line where the folder is named."""
+    images(**classes)
+    (problem,) = problems(folder, SECTIONS)
+    assert (problem.file, problem.line, problem.key) == ("a.yaml", 2, "data_preprocessing.image_dir")
+    assert part in problem.message
+
+
+def test_a_missing_folder_is_told(folder: Folder) -> None:
+    """With the place where it was looked for."""
+    (problem,) = problems(folder, SECTIONS)
+    assert problem.message == f"there is no folder {folder.path}/sample_data/images"
+
+
+def test_a_file_for_a_folder_is_told(folder: Folder) -> None:
+    """A CSV file, say."""
+    folder.write("sample_data/images", "x")
+    assert "is not a folder" in problems(folder, SECTIONS)[0].message
+
+
+def test_all_configurations_are_looked_at(folder: Folder) -> None:
+    """Nobody makes one folder, runs, and learns of the next."""
+    folder.write("a.yaml")
+    folder.write("b.yaml")
+    with pytest.raises(ConfigError) as caught:
+        folder.load("a.yaml", "b.yaml").preflight()
+    assert [problem.file for problem in caught.value.problems] == ["a.yaml", "b.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("classes", "part"),
+    [
+        ({"cat": 50, "dog": 50, "empty": 0}, "folders without images are no classes: empty"),
+        ({"cat": 50, "dog": 2}, "fewer than 3 images are not in every split: dog"),
+        ({"cat": 9, "dog": 9}, "a batch of 32 is more than the 14 images to train on"),
+    ],
+)
+def test_a_doubtful_folder_is_a_warning(folder: Folder, images: Images, classes: dict[str, int], part: str) -> None:
+    """The run goes on."""
+    images(**classes)
+    (warning,) = warnings(folder, SECTIONS)
+    assert warning.startswith("a.yaml:2: data_preprocessing.image_dir: ")
+    assert part in warning
+
+
+def test_images_are_known_by_name_or_content(images: Images) -> None:
+    """Folders below a class count; hidden files, texts and named pipes do not."""
+    root = images(cat=1)
+    (root / "cat" / "more").mkdir()
+    (root / "cat" / "more" / "b.JPEG").touch()
+    (root / "cat" / "no_suffix").write_bytes(b"GIF89a....")
+    (root / "cat" / "notes.txt").write_text("x")
+    (root / "cat" / ".hidden.png").touch()
+    os.mkfifo(root / "cat" / "pipe")
+    (root / ".git").mkdir()
+    assert count_images(root) == {"cat": 3}
+
+
+def test_an_own_program_needs_no_images(folder: Folder) -> None:
+    """A program that is found is enough."""
+    assert warnings(folder, own("[sh, -c, 'exit 0']")) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "key", "part"),
+    [
+        (own("[no-such-program-here]"), 1, "command", "no-such-program-here is not found in PATH"),
+        (own("[./train.sh]"), 1, "command", "./train.sh is not a program"),
+        (own("[python3, train.py]"), 1, "command", "there is no file train.py"),
+        (own("[sh]", "cwd: gone\n"), 2, "cwd", "there is no folder"),
+        (own("[sh]", "env: {PATH: /nowhere}\n"), 1, "command", "not found in PATH"),
+        (
+            own("[sh]", "model_training: {checkpoint: {filepath: /dev/null/x.pt}}\n"),
+            2,
+            "model_training.checkpoint.filepath",
+            "not a folder",
+        ),
+    ],
+)
+def test_a_program_that_cannot_start_is_told(folder: Folder, text: str, line: int, key: str, part: str) -> None:
+    """Before it is tried."""
+    (problem,) = problems(folder, text)
+    assert (problem.line, problem.key) == (line, key)
+    assert part in problem.message
+
+
+def test_a_program_that_is_not_executable_gets_a_hint(folder: Folder) -> None:
+    """The commonest reason has a command against it."""
+    folder.write("train.sh", "#!/bin/sh\n")
+    assert "chmod +x" in problems(folder, own("[./train.sh]"))[0].hint
+
+
+def test_a_script_is_looked_for_where_the_program_runs(folder: Folder) -> None:
+    """In `cwd`, not where the run was typed."""
+    folder.write("src/train.py", "")
+    assert warnings(folder, own("[python3, train.py]", "cwd: src\n")) == []
+
+
+def test_a_folder_for_runs_that_cannot_be_is_told(folder: Folder) -> None:
+    """A file stands in its place."""
+    folder.write("runs", "x")
+    (problem,) = problems(folder, own("[sh]"))
+    assert f"{folder.path}/runs is not a folder" in problem.message
+
+
+def test_a_folder_that_must_be_made_first_is_writable(tmp_path: Path) -> None:
+    """The nearest folder above it counts."""
+    assert unwritable(tmp_path / "a" / "b") == ""
+
+
+def test_a_full_disk_stops_the_run() -> None:
+    """A training that cannot save its model is lost."""
+    problem, warning = space_left(50 * MIB, Path("/runs"))
+    assert problem is not None
+    assert (problem.message, warning) == ("only 50MiB are free on the disk of /runs", None)
+
+
+def test_a_nearly_full_disk_is_a_warning() -> None:
+    """It may be enough."""
+    assert space_left(500 * MIB, Path("/runs")) == (None, "only 500MiB are free on the disk of /runs")
+
+
+def test_an_empty_disk_is_fine() -> None:
+    """Nothing is said."""
+    assert space_left(50 * GIB, Path("/runs")) == (None, None)
