@@ -10,7 +10,7 @@ import dataclasses
 import types
 import typing
 from enum import Enum
-from functools import lru_cache
+from functools import cache
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -43,12 +43,12 @@ def decode(kind: type[T], data: Any) -> T:
     return result
 
 
-@lru_cache(maxsize=None)
+@cache
 def _field_names(kind: Any) -> tuple[str, ...]:
     return tuple(field.name for field in dataclasses.fields(kind))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _decoder(kind: Any) -> Any:
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in _UNIONS:

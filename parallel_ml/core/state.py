@@ -41,9 +41,7 @@ def _fold_run(state: RunState, event: ev.Event, ts: float) -> None:
         state.supervisor = None
     elif isinstance(event, ev.MachineSeen):
         state.machine = Machine(event.machine.devices, event.machine.cores, event.machine.memory_bytes)
-    elif isinstance(event, ev.OrderDone):
-        state.orders_done.add(event.order)
-    elif isinstance(event, ev.CommandRejected):
+    elif isinstance(event, (ev.OrderDone, ev.CommandRejected)):
         state.orders_done.add(event.order)
 
 

@@ -13,7 +13,7 @@ class _Told:
         """Return the JSON form."""
         raise NotImplementedError
 
-    def __getitem__(self, key: str) -> Any:  # noqa: ANN401 - the values are of many types
+    def __getitem__(self, key: str) -> Any:
         """Return one value of the JSON form."""
         return self.to_dict()[key]
 

@@ -141,11 +141,10 @@ class LogReader:
         """Return what came since the last call: each record of `log.jsonl` with its job's name, oldest first."""
         found: list[tuple[str, dict[str, Any]]] = []
         for job, follower in self._followers.items():
-            for line in follower.poll().lines:
-                if (record := parse_line(line)) is not None:
-                    found.append((job, record))
-        records, self._offset = read_records(self._events, self._offset)
-        for entry in records:
+            records = (parse_line(line) for line in follower.poll().lines)
+            found += [(job, record) for record in records if record is not None]
+        told, self._offset = read_records(self._events, self._offset)
+        for entry in told:
             event = entry.event
             if isinstance(event, ev.JobEvent) and event.job in self._followers and (text := _told(event)):
                 found.append((event.job, self._system_line(event.job, entry.ts, text)))

@@ -1,4 +1,4 @@
-"""ParallelMLExecutor: several configurations, run side by side, from Python. The command line is a thin coat over it."""
+"""ParallelMLExecutor: several configurations, run side by side, from Python. The command line is thin over it."""
 
 from __future__ import annotations
 
@@ -191,7 +191,7 @@ class ParallelMLExecutor:
         layout = self._prepared()
         argv = [sys.executable, "-m", "parallel_ml", "resume", str(layout.dir), "--json"]
         with layout.log.open("ab") as log:
-            child = subprocess.Popen(  # noqa: S603 - our own interpreter and our own code
+            child = subprocess.Popen(
                 argv,
                 env=self._environ,
                 cwd=self._cwd,
@@ -261,9 +261,11 @@ def _ctrl_c(supervisor: Supervisor) -> Iterator[list[int]]:
 def _result(job: JobStatus) -> JobResult:
     """Return a job's result: its status, what `result.json` says and its history."""
     found = read_json(Path(job.paths["result"] or ""))
-    summary = {key: value for key, value in found.items() if key not in ("classes", "report", "confusion_matrix")} if (
-        isinstance(found, dict)
-    ) else {}
+    summary = (
+        {key: value for key, value in found.items() if key not in ("classes", "report", "confusion_matrix")}
+        if (isinstance(found, dict))
+        else {}
+    )
     history = build_history(read_metrics(Path(job.paths["metrics"] or "")))
     return JobResult(
         name=job.name,

@@ -72,7 +72,7 @@ class LocalBackend:
         argv = [sys.executable, "-IS", "-c", _BOOT, str(launch.files.dir), str(theirs)]
         try:
             with self._log.open("ab") as complaints:
-                child = subprocess.Popen(  # noqa: S603 - our own interpreter and our own code
+                child = subprocess.Popen(
                     argv,
                     env=dict(launch.env),
                     cwd="/",

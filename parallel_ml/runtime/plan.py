@@ -95,7 +95,7 @@ def _git_commit(cwd: Path) -> str | None:
     """Return the commit of the folder's git checkout, or None where there is none or no git."""
     command = ["git", "-C", str(cwd), "rev-parse", "HEAD"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)  # noqa: S603 - fixed
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip() or None

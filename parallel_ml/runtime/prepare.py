@@ -1,4 +1,4 @@
-"""From a job that was placed to everything that its start needs: its own configuration, command line and environment."""
+"""From a job that was placed to all that its start needs: its own configuration, command line and environment."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ from parallel_ml.store.layout import RunLayout
 class AttemptPreparer:
     """Writes an attempt's files from what the run's directory holds, so that any supervisor can."""
 
-    def __init__(self, layout: RunLayout, plan: Mapping[str, Any], gpus: GPUManager, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, layout: RunLayout, plan: Mapping[str, Any], gpus: GPUManager, environ: Mapping[str, str]
+    ) -> None:
         """Keep what all attempts of the run share.
 
         Args:

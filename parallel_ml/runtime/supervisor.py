@@ -266,7 +266,7 @@ class Supervisor:
                 self._block(error)
                 self._effects.append(effect)
                 return
-            self.log.error("start failed", job=effect.job, error=str(error))
+            self.log.warning("start failed", job=effect.job, error=str(error))
             self._inbox.append(Ended(effect.job, effect.attempt, ExitFacts(spawn_error=str(error))))
             self.backend.wake()
             return

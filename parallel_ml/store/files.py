@@ -98,7 +98,7 @@ def last_lines(path: Path, count: int, block: int = 8192) -> list[bytes]:
 
 
 def free_bytes(path: Path) -> int:
-    """Return what an ordinary user may still write on a folder's disk; where that cannot be told, as if it were much."""
+    """Return what an ordinary user may still write on a folder's disk; much, where that cannot be told."""
     try:
         found = os.statvfs(path)
     except OSError:

@@ -8,7 +8,6 @@ import os
 import secrets
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 from parallel_ml.core.codec import decode, encode
 from parallel_ml.core.model import StrEnum
@@ -44,9 +43,7 @@ class Order:
     at_once: bool = False
 
 
-def new_order(
-    kind: OrderKind, job: str | None = None, *, freeze: bool = False, at_once: bool = False
-) -> Order:
+def new_order(kind: OrderKind, job: str | None = None, *, freeze: bool = False, at_once: bool = False) -> Order:
     """Return an order with an id of its own."""
     return Order(f"{time.time_ns():020d}-{secrets.token_hex(3)}", kind, job, freeze, at_once)
 

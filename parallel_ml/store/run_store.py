@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
+import shutil
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -16,7 +17,7 @@ from parallel_ml.core.events import Event, Record, RunCreated
 from parallel_ml.core.model import RunState
 from parallel_ml.core.state import fold
 from parallel_ml.errors import RunLocked, StoreError
-from parallel_ml.store.files import make_dir, sync_dir, write_json, write_whole
+from parallel_ml.store.files import make_dir, store_errors, sync_dir, write_json, write_whole
 from parallel_ml.store.journal import Journal, read_records
 from parallel_ml.store.layout import RunLayout
 
@@ -35,6 +36,8 @@ def create_run(
 ) -> None:
     """Make the directory of a new run with everything that a supervisor needs to drive it.
 
+    It is made under another name and renamed, so that nobody ever sees half a run.
+
     Args:
         layout: Where; the folder must not exist.
         created: The first event.
@@ -47,6 +50,20 @@ def create_run(
     """
     if layout.dir.exists():
         raise StoreError(layout.dir, "making run", "it exists already")
+    hidden = RunLayout(layout.dir.with_name(f".{layout.dir.name}.tmp"))
+    try:
+        _fill(hidden, created, plan, sources, now)
+        with store_errors(layout.dir, "making run"):
+            os.rename(hidden.dir, layout.dir)
+    except BaseException:
+        shutil.rmtree(hidden.dir, ignore_errors=True)
+        raise
+    sync_dir(layout.dir.parent)
+
+
+def _fill(
+    layout: RunLayout, created: RunCreated, plan: Mapping[str, Any], sources: Mapping[str, str], now: float
+) -> None:
     make_dir(layout.orders_done)
     for name, text in sources.items():
         job = layout.job(name)
@@ -58,7 +75,6 @@ def create_run(
         journal.append(journal.number([created], now))
     finally:
         journal.close()
-    sync_dir(layout.dir.parent)
 
 
 class RunStore:

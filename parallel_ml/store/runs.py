@@ -33,7 +33,8 @@ class RunsFolder:
     def run_ids(self) -> list[str]:
         """Return the ids of the runs in here, oldest first."""
         with contextlib.suppress(OSError):
-            return sorted(name for name in os.listdir(self.path) if (self.path / name / "events.jsonl").exists())
+            names = [name for name in os.listdir(self.path) if not name.startswith(".")]
+            return sorted(name for name in names if (self.path / name / "events.jsonl").exists())
         return []
 
 

@@ -99,7 +99,7 @@ class EpochCallback(keras.callbacks.Callback):
 
     def _tell(self, epoch: int, figures: dict[str, float]) -> None:
         epochs = self._settings.model.epochs
-        text = " - ".join(f"{name}: {figures[name]:.4f}" for name in _TOLD if name in figures)
+        text = " - ".join(f"{name}: {_short(figures[name])}" for name in _TOLD if name in figures)
         log.info("Epoch %d/%d - %s", epoch, epochs, text)
         duration = round(time.monotonic() - self._started, 3)
         report(epoch, epochs, **figures, learning_rate=self._rate, time_per_epoch=duration)
@@ -111,3 +111,8 @@ class EpochCallback(keras.callbacks.Callback):
         if not all(np.isfinite(np.asarray(weight)).all() for weight in self.model.trainable_variables):
             raise Diverged(epoch)
         log.warning("epoch %d: the loss is %s; the weights are still finite, so the training goes on", epoch, loss)
+
+
+def _short(value: float) -> str:
+    """Return a figure with four decimals, a huge one in powers of ten."""
+    return f"{value:.4f}" if abs(value) < 1e6 else f"{value:.4g}"

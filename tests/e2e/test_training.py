@@ -220,7 +220,7 @@ def test_a_damaged_state_is_not_gone_on_from(tmp_path: Path, capsys: pytest.Capt
 def test_a_training_that_diverges_says_so(tmp_path: Path) -> None:
     """Weights that are no numbers any more end it, with the epoch and what may help."""
     path = resolve(tmp_path / "job", draw(tmp_path / "images", 12), optimizer="sgd", learning_rate=1e30)
-    with pytest.raises(Diverged, match="nan in epoch 1; a lower learning_rate may help"):
+    with pytest.raises(Diverged, match="the weights became nan in epoch .*; a lower learning_rate may help"):
         train_here(path)
 
 
@@ -299,6 +299,7 @@ def test_a_missing_framework_is_one_line_with_the_command(tmp_path: Path) -> Non
 
 
 @pytest.mark.process
+@pytest.mark.slow  # TensorFlow waits for ten seconds whether somebody frees some
 def test_a_lack_of_memory_is_told_as_such(tmp_path: Path) -> None:
     """A real one: the user's model limits the address space of its process, and is too large for that."""
     (tmp_path / "large_net.py").write_text(

@@ -353,8 +353,16 @@ def start_on_a_terminal(shell: Shell, *words: str, columns: int) -> tuple[subpro
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 20, columns, 0, 0))
     argv = [sys.executable, "-c", TAKES_THE_TERMINAL, *words]
-    streams = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
-    process = subprocess.Popen(argv, cwd=shell.folder, env=shell.env, start_new_session=True, text=True, **streams)
+    process = subprocess.Popen(
+        argv,
+        cwd=shell.folder,
+        env=shell.env,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+        text=True,
+    )
     os.close(theirs)
     shell.started.append(process)
     return process, ours

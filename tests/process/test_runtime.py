@@ -15,6 +15,7 @@ import pytest
 
 from parallel_ml import ParallelMLExecutor
 from parallel_ml.runtime.client import RunClient
+from parallel_ml.runtime.local import _BOOT
 from parallel_ml.store.files import read_json
 from parallel_ml.store.identity import identify
 from parallel_ml.store.journal import read_records
@@ -25,6 +26,25 @@ pytestmark = pytest.mark.process
 Write = Callable[..., Path]
 Make = Callable[..., ParallelMLExecutor]
 PYTHON = sys.executable
+DEAF = (
+    "import os, signal, time; os.setsid(); signal.signal(15, signal.SIG_IGN); print('deaf', flush=True); time.sleep(99)"
+)
+REPORTING = """
+import subprocess, sys
+from parallel_ml import report
+report(epoch=1, epochs=2, loss=0.5)
+child = "from parallel_ml import report; report(epoch=2, epochs=2, loss=0.25)"
+subprocess.run([sys.executable, "-c", child], close_fds=True)
+"""
+ASKING = """
+import signal, time
+from parallel_ml import should_stop
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("up", flush=True)
+while not should_stop():
+    time.sleep(0.01)
+print("leaving")
+"""
 
 
 def layout_of(executor: ParallelMLExecutor) -> RunLayout:
@@ -92,8 +112,7 @@ def test_a_stop_ends_the_whole_tree_also_what_ignores_it_and_has_a_session_of_it
     write: Write, executor: Make
 ) -> None:
     """Nothing that carries the attempt's token is left, and no temporary file."""
-    child = "import os,signal,time; os.setsid(); signal.signal(15, signal.SIG_IGN); print('deaf', flush=True); time.sleep(99)"
-    run = executor(write("a", f'{PYTHON} -c "{child}" & {PYTHON} -c "{child}"; wait', grace="0.3s"), write("b", "true"))
+    run = executor(write("a", f'{PYTHON} -c "{DEAF}" & {PYTHON} -c "{DEAF}"; wait', grace="0.3s"), write("b", "true"))
     thread = in_background(run)
     layout = layout_of(run)
     until(lambda: layout.job("a").log.exists() and len(messages(layout, "a")) == 2, "two deaf children")
@@ -156,8 +175,7 @@ def test_a_program_that_cannot_be_started_says_so(write: Write, executor: Make, 
 
 def test_reports_reach_the_metrics_also_from_processes_that_a_script_starts(write: Write, executor: Make) -> None:
     """A child without inherited file descriptors reports as well."""
-    report = f"import subprocess; from parallel_ml import report; report(epoch=1, epochs=2, loss=0.5); subprocess.run([{PYTHON!r}, '-c', 'from parallel_ml import report; report(epoch=2, epochs=2, loss=float(0.25))'], close_fds=True)"
-    run = executor(write("a", [PYTHON, "-c", report]))
+    run = executor(write("a", [PYTHON, "-c", REPORTING]))
     events: list[int] = []
     run.subscribe(lambda event: events.append(event.data["epoch"]), "epoch")
     (result,) = run.run_parallel()
@@ -168,8 +186,7 @@ def test_reports_reach_the_metrics_also_from_processes_that_a_script_starts(writ
 
 def test_a_script_learns_that_it_should_stop(write: Write, executor: Make) -> None:
     """`should_stop()` turns true for a program that ignores the signal."""
-    program = "import signal,time; signal.signal(15, signal.SIG_IGN); from parallel_ml import should_stop\nprint('up', flush=True)\nwhile not should_stop(): time.sleep(0.01)\nprint('leaving')"
-    run = executor(write("a", [PYTHON, "-c", program]))
+    run = executor(write("a", [PYTHON, "-c", ASKING]))
     thread = in_background(run)
     layout = layout_of(run)
     until(lambda: layout.job("a").log.exists() and messages(layout, "a") == ["up"], "a running script")
@@ -194,8 +211,6 @@ def test_a_killed_shim_takes_its_training_with_it_and_the_job_is_tried_again(wri
 
 def test_an_attempt_has_one_shim_however_often_it_is_started(write: Write, executor: Make, tmp_path: Path) -> None:
     """The claim by link(2) lets one through."""
-    from parallel_ml.runtime.local import _BOOT
-
     folder = tmp_path / "attempt-01"
     folder.mkdir()
     plan = {"token": "t" + os.urandom(8).hex(), "process_id": 0, "attempt": 1, "argv": ["sh", "-c", "echo once >> out"]}
@@ -217,9 +232,7 @@ ParallelMLExecutor(sys.argv[2:], runs_dir=sys.argv[1], gpus="none").run_parallel
 """
 
 
-def test_a_killed_supervisor_harms_no_training_and_the_next_one_takes_over(
-    write: Write, tmp_path: Path
-) -> None:
+def test_a_killed_supervisor_harms_no_training_and_the_next_one_takes_over(write: Write, tmp_path: Path) -> None:
     """What ended meanwhile is read, what runs is adopted, what waited is started; each ran once."""
     hold = tmp_path / "hold"
     hold.touch()
@@ -282,7 +295,9 @@ def test_a_run_in_a_thread_is_no_different(write: Write, executor: Make) -> None
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
-def test_a_full_disk_starts_nothing_more_kills_nothing_and_loses_nothing(write: Write, executor: Make, tmp_path: Path) -> None:
+def test_a_full_disk_starts_nothing_more_kills_nothing_and_loses_nothing(
+    write: Write, executor: Make, tmp_path: Path
+) -> None:
     """What runs goes on; when there is room again the waiting job starts, and every event is there."""
     disk = tmp_path / "runs"
     disk.mkdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import selectors
@@ -203,10 +204,8 @@ class Guard:
 
     def _nudge(self) -> None:
         """Tell the back end that something is new; it may be gone."""
-        try:
+        with contextlib.suppress(OSError):
             os.write(self.wake, b".")
-        except OSError:
-            pass
 
     def _finish(self, *, status: int | None = None, usage: Any = None, spawn_error: str | None = None) -> None:
         """Write how the attempt ended; from now on nothing of it runs."""

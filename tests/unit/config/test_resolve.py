@@ -38,7 +38,7 @@ def context(job_dir: Path = JOB_DIR, batch: BatchPlan | None = GRANTED) -> Proce
         job_dir=job_dir,
         attempt_dir=job_dir / "attempt-01",
         checkpoint_dir=job_dir / "checkpoints",
-        cwd=Path("/home/me"),
+        cwd=Path("/data/me"),
         cpus=2,
         log_file=job_dir / "log.jsonl",
         metrics_file=job_dir / "metrics.jsonl",
@@ -57,7 +57,7 @@ def test_the_copy_of_a_training(folder: Folder) -> None:
     loaded = load(folder, f"{SECTIONS}env: {{SECRET: x}}\n")
     assert resolve(loaded, context()) == {
         "data_preprocessing": {
-            "image_dir": "/home/me/sample_data/images",
+            "image_dir": "/data/me/sample_data/images",
             "batch_size": 16,
             "split_ratios": {"train": 0.8, "validation": 0.1, "test": 0.1},
             "random_state": 77,

@@ -10,7 +10,9 @@ from parallel_ml.core.model import Allocation, Attempt, GpuShare, Job, JobSpec, 
 SHARE = GpuShare(0, "GPU-1", 4 << 30, 0.5, 0.5)
 ATTEMPT = Attempt(1, Allocation(0, (SHARE,), cpus=2), 32, 2, placed_at=1.5, outcome=Outcome(OutcomeKind.ERROR, 3))
 STATE = RunState(
-    run_id="r", jobs={"a": Job(JobSpec(0, "a", "a.yaml", "training", 7), JobState.FAILED, (ATTEMPT,))}, orders_done={"o"}
+    run_id="r",
+    jobs={"a": Job(JobSpec(0, "a", "a.yaml", "training", 7), JobState.FAILED, (ATTEMPT,))},
+    orders_done={"o"},
 )
 
 

@@ -6,7 +6,7 @@ import itertools
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from parallel_ml.core import machine as m
@@ -93,7 +93,7 @@ TABLE = [
 def job_in(state: str) -> Job:
     """Return a job in a state of the table; `frozen` is paused with its process held."""
     attempt = Attempt(1, Allocation(0), None, 1, placed_at=1.0)
-    if state in ("queued",):
+    if state == "queued":
         return Job(SPEC)
     if state == "frozen":
         return Job(SPEC, S.PAUSED, (replace(attempt, started_at=2.0, process=ME, shim=ME),), frozen=True)
@@ -231,7 +231,7 @@ def valid(job: Job) -> None:
         assert job.attempts[-1].outcome.good
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.sampled_from(sorted(STIMULI)), max_size=40), st.integers(1, 3))
 def test_no_order_of_stimuli_breaks_a_job(names: list[str], attempts: int) -> None:
     """After each of any stimuli the job is whole, or the fact is refused as a bug and changes nothing."""

@@ -27,7 +27,7 @@ def lines(*records: dict[str, object]) -> str:
 
 def test_epochs_and_log_lines_call_back_once_each(tmp_path: Path, job_dir: Path) -> None:
     """Also when a line comes in two parts."""
-    monitor, seen = ProcessMonitor(tmp_path), []
+    monitor, seen = ProcessMonitor(tmp_path), list[MonitorEvent]()
     monitor.subscribe(seen.append)
     monitor.watch("a")
     (job_dir / "metrics.jsonl").write_text(lines({"epoch": 1}) + '{"epoch"')

@@ -8,7 +8,7 @@ from pathlib import Path
 from parallel_ml.runtime.shim.metrics import MetricsWriter
 
 
-def epochs(path: Path) -> list[tuple[int, float]]:
+def epochs(path: Path) -> list[tuple[int | None, float]]:
     """Return the epochs and losses of a file."""
     return [(line["epoch"], line["loss"]) for line in map(json.loads, path.read_text().splitlines())]
 
