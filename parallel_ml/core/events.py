@@ -1,7 +1,7 @@
 """What can happen in a run, one frozen dataclass an event, and their JSON form in `events.jsonl`.
 
-A line is `{"v": 1, "seq": 17, "ts": ..., "type": ..., "job": ..., "attempt": ..., "data": {...}}`: `ts` in seconds since
-the epoch, `job` and `attempt` null for what concerns the whole run.
+A line is `{"v": 1, "seq": 17, "ts": ..., "type": ..., "job": ..., "attempt": ..., "data": {...}}`, with `ts` in seconds
+since the epoch, and `job` and `attempt` null for what concerns the whole run.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from typing import Any
 
 from parallel_ml.core import events as ev
 from parallel_ml.core.status import RunStatus
-from parallel_ml.errors import UsageError
+from parallel_ml.errors import StoreError, UsageError
 from parallel_ml.monitor.follow import FileFollower, parse_line
 from parallel_ml.store.journal import read_records
 from parallel_ml.store.layout import RunLayout
@@ -164,10 +164,20 @@ class LogReader:
 def list_runs(
     runs_dir: str | Path | None = None, *, environ: Mapping[str, str] | None = None, cwd: Path | None = None
 ) -> list[RunStatus]:
-    """Return the runs of a folder (where none is chosen, of the per-user index as well), newest first."""
+    """Return the runs of a folder (where none is chosen, of the per-user index as well), newest first.
+
+    A run that cannot be read is in the list with the state `unreadable` and the reason in its notes.
+    """
     environ = os.environ if environ is None else environ
-    layouts = run_layouts(runs_folder(runs_dir, environ, cwd or Path.cwd()), environ)
-    return [RunView(layout).status() for layout in layouts]
+    return [_status_of(layout) for layout in run_layouts(runs_folder(runs_dir, environ, cwd or Path.cwd()), environ)]
+
+
+def _status_of(layout: RunLayout) -> RunStatus:
+    try:
+        return RunView(layout).status()
+    except StoreError as error:
+        run = layout.dir.name
+        return RunStatus(run, "", str(layout.dir), "unreadable", None, "gone", (), notes=(str(error),))
 
 
 def _told(event: ev.JobEvent) -> str | None:

@@ -32,6 +32,8 @@ from parallel_ml.store.run_view import RunView, read_metrics
 from parallel_ml.store.runs import runs_folder
 
 DETACH_PATIENCE_S = 20.0
+_TABLES = frozenset({"classes", "report", "confusion_matrix"})
+"""What `result.json` has beside plain figures."""
 
 
 class ParallelMLExecutor:
@@ -261,11 +263,7 @@ def _ctrl_c(supervisor: Supervisor) -> Iterator[list[int]]:
 def _result(job: JobStatus) -> JobResult:
     """Return a job's result: its status, what `result.json` says and its history."""
     found = read_json(Path(job.paths["result"] or ""))
-    summary = (
-        {key: value for key, value in found.items() if key not in ("classes", "report", "confusion_matrix")}
-        if (isinstance(found, dict))
-        else {}
-    )
+    summary = {key: found[key] for key in found if key not in _TABLES} if isinstance(found, dict) else {}
     history = build_history(read_metrics(Path(job.paths["metrics"] or "")))
     return JobResult(
         name=job.name,

@@ -43,8 +43,7 @@ def plan_run(
         StoreError: The directory could not be made.
     """
     warnings = configs.preflight(folder.path)
-    now = time.time()
-    layout = folder.layout(new_run_id(now))
+    now, layout = _new_layout(folder)
     specs = tuple(_spec(loaded, position, layout) for position, loaded in enumerate(configs.jobs))
     check_fits(specs, gpus.snapshot())
     notes = (*gpus.notes, *warnings)
@@ -75,6 +74,15 @@ def plan_run(
     create_run(layout, RunCreated(layout.dir.name, name or "", specs, max_parallel), plan, sources, now)
     remember_run(layout, environ)
     return layout, notes
+
+
+def _new_layout(folder: RunsFolder) -> tuple[float, RunLayout]:
+    """Return the time, and a run directory named after it that nobody has taken."""
+    while True:
+        now = time.time()
+        layout = folder.layout(new_run_id(now))
+        if not layout.dir.exists():
+            return now, layout
 
 
 def _spec(loaded: LoadedConfig, position: int, layout: RunLayout) -> JobSpec:

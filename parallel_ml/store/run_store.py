@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -27,8 +26,8 @@ SNAPSHOT_SHARE = 20.0
 
 
 def new_run_id(now: float) -> str:
-    """Return an id that sorts by time and that no other run has: `20260101-120000-3fa9`, in UTC."""
-    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{secrets.token_hex(2)}"
+    """Return an id that sorts by time: `20260101-120000-3fa9`, in UTC; at the end the second's fraction."""
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{int(now % 1 * 65536):04x}"
 
 
 def create_run(

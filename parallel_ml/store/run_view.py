@@ -23,7 +23,7 @@ from parallel_ml.store.identity import is_alive
 from parallel_ml.store.journal import read_records
 from parallel_ml.store.layout import RunLayout
 
-_NOT_METRICS = frozenset({"epoch", "epochs", "nonfinite"})
+_NOT_METRICS = frozenset({"epoch", "epochs"})
 
 
 class RunView:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -29,6 +30,7 @@ PYTHON = sys.executable
 DEAF = (
     "import os, signal, time; os.setsid(); signal.signal(15, signal.SIG_IGN); print('deaf', flush=True); time.sleep(99)"
 )
+DEAF_CHILD = shlex.join([PYTHON, "-c", DEAF])
 REPORTING = """
 import subprocess, sys
 from parallel_ml import report
@@ -112,7 +114,7 @@ def test_a_stop_ends_the_whole_tree_also_what_ignores_it_and_has_a_session_of_it
     write: Write, executor: Make
 ) -> None:
     """Nothing that carries the attempt's token is left, and no temporary file."""
-    run = executor(write("a", f'{PYTHON} -c "{DEAF}" & {PYTHON} -c "{DEAF}"; wait', grace="0.3s"), write("b", "true"))
+    run = executor(write("a", f"{DEAF_CHILD} & {DEAF_CHILD}; wait", grace="0.3s"), write("b", "true"))
     thread = in_background(run)
     layout = layout_of(run)
     until(lambda: layout.job("a").log.exists() and len(messages(layout, "a")) == 2, "two deaf children")

@@ -43,10 +43,8 @@ def job_columns(
         *bars,
         Column("epoch", [epochs(job) for job in jobs], right=True, rank=2, least=least(5)),
         Column("left", [time_left(job) for job in jobs], right=True, rank=7, least=least(6)),
-        Column("loss", [number(job.metrics.get("train_loss")) for job in jobs], right=True, rank=4, least=least(8)),
-        Column(
-            "val acc", [number(job.metrics.get("val_accuracy")) for job in jobs], right=True, rank=3, least=least(7)
-        ),
+        Column("loss", [metric(job, "train_loss") for job in jobs], right=True, rank=4, least=least(8)),
+        Column("val acc", [metric(job, "val_accuracy") for job in jobs], right=True, rank=3, least=least(7)),
         Column("time", [elapsed(job) for job in jobs], right=True, rank=8, least=least(6)),
         Column("", [remark(job) for job in jobs], least=least(10), floor=10, rank=1),
     ]
@@ -113,15 +111,24 @@ def why(outcome: str | None, error: str | None) -> str:
     return ": ".join(safe(part) for part in (outcome, error) if part)
 
 
+def metric(job: JobStatus, name: str) -> str:
+    """Return the last epoch's value of a metric, `nan` and `inf` among them; "" where there is none."""
+    return number(_with_nonfinite(job.metrics).get(name))
+
+
 def named_metrics(metrics: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the metrics that people look at with their values, `nan` and `inf` among them."""
-    nonfinite = metrics.get("nonfinite")
-    values = {**metrics, **(nonfinite if isinstance(nonfinite, dict) else {})}
     return [
         (safe(_AS_SHOWN.get(name, name)), number(value))
-        for name, value in values.items()
+        for name, value in _with_nonfinite(metrics).items()
         if name not in _NOT_TOLD and number(value)
     ]
+
+
+def _with_nonfinite(metrics: dict[str, Any]) -> dict[str, Any]:
+    """Return the metrics with the words for what is not finite in its place."""
+    nonfinite = metrics.get("nonfinite")
+    return {**metrics, **(nonfinite if isinstance(nonfinite, dict) else {})}
 
 
 def counts(jobs: Iterable[JobStatus]) -> str:
