@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import os
 import re
 import shutil
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +15,7 @@ from parallel_ml.config.loaded import LoadedConfig
 from parallel_ml.config.sections import DataPreprocessing, EarlyStopping, ModelTraining
 from parallel_ml.config.yaml_text import dump
 from parallel_ml.core.batch import BatchPlan
-from parallel_ml.errors import StoreError
+from parallel_ml.store.files import write_whole
 
 _PLACEHOLDER = re.compile(r"\{(config|checkpoint_dir|job_dir|seed|name)\}")
 _NOT_FOR_THE_PROCESS = frozenset({"env", "extends", "notifications"})
@@ -169,22 +166,7 @@ def write_process_config(loaded: LoadedConfig, context: ProcessContext) -> Path:
         StoreError: It could not be written; no part of it is left.
     """
     path = context.attempt_dir / "resolved.yaml"
-    text = dump(resolve(loaded, context))
-    try:
-        # mkstemp makes a file of mode 0600: the values may hold secrets.
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                stream.write(text)
-                stream.flush()
-                os.fsync(stream.fileno())
-            Path(temporary).replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                Path(temporary).unlink()
-            raise
-    except OSError as error:
-        raise StoreError(path, "writing", error.strerror or str(error)) from error
+    write_whole(path, dump(resolve(loaded, context)).encode(), mode=0o600)  # the values may hold secrets
     return path
 
 
