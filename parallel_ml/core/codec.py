@@ -71,7 +71,10 @@ def _dataclass_decoder(kind: type) -> Any:
     hints = typing.get_type_hints(kind)
     fields = {name: _decoder(hints[name]) for name in _field_names(kind)}
 
-    def build(data: dict[str, Any]) -> Any:
+    def build(data: Any) -> Any:
+        if not isinstance(data, dict):
+            message = f"{data!r} is no {kind.__name__}"
+            raise TypeError(message)
         return kind(**{name: fields[name](value) for name, value in data.items() if name in fields})
 
     return build

@@ -217,6 +217,8 @@ def _started(job: Job, stimulus: Started, _now: float) -> Decision:
 
 def _ended(job: Job, stimulus: Ended, now: float) -> Decision:
     outcome, error = classify(stimulus.facts)
+    if outcome.kind in _ASKED_TO_END:  # not by us: a machine that is shut down, say
+        outcome, error = Outcome(OutcomeKind.LOST), "something outside this program asked it to end"
     return _after(job, stimulus.attempt, outcome, error, now)
 
 
@@ -340,6 +342,7 @@ def _time_limit(job: Job) -> float | None:
     return last.started_at + job.spec.timeout_s
 
 
+_ASKED_TO_END = (OutcomeKind.STOPPED, OutcomeKind.RELEASED)
 S = JobState
 TRANSITIONS: dict[tuple[JobState, type[Stimulus]], Callable[..., Decision]] = {
     (S.QUEUED, Placed): _placed,

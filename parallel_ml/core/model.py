@@ -62,6 +62,7 @@ class OutcomeKind(StrEnum):
     SPAWN_FAILED = "spawn_failed"
     STOPPED = "stopped"
     LOST = "lost"
+    NEVER_STARTED = "never_started"
     DEPENDENCY = "dependency"
 
 

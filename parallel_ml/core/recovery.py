@@ -13,6 +13,9 @@ RELEASED_EXIT_CODE = 75
 LOSS_BUDGET = 3
 """Attempts that may vanish without a record before the job fails."""
 
+LONGEST_BACKOFF_S = 3600.0
+"""Doubling stops here."""
+
 _SAID = {
     "oom_gpu": OutcomeKind.OOM_GPU,
     "oom_host": OutcomeKind.OOM_HOST,
@@ -34,6 +37,7 @@ class ExitFacts:
         asked: `stop` or `pause` when it had been told to end before it ended.
         oom_kill: Whether the kernel's out-of-memory killer took part of it.
         lost: Whether it vanished without a record.
+        never_started: Whether it is certain that nothing of it ever ran, nor will.
     """
 
     code: int | None = None
@@ -44,14 +48,13 @@ class ExitFacts:
     asked: str | None = None
     oom_kill: bool = False
     lost: bool = False
+    never_started: bool = False
 
 
 def classify(facts: ExitFacts) -> tuple[Outcome, str | None]:
     """Return why the attempt ended and, where that was bad, a sentence about it."""
-    if facts.lost:
-        return Outcome(OutcomeKind.LOST), "its process vanished without a record"
-    if facts.spawn_error is not None:
-        return Outcome(OutcomeKind.SPAWN_FAILED), facts.spawn_error
+    if facts.never_started or facts.lost or facts.spawn_error is not None:
+        return _ended_without_exit(facts)
     if facts.code == 0:
         return _ended_well(facts), None
     if facts.asked is not None:
@@ -62,8 +65,16 @@ def classify(facts: ExitFacts) -> tuple[Outcome, str | None]:
     if facts.signal is not None:
         return _ended_by_signal(facts)
     if facts.code == RELEASED_EXIT_CODE and facts.said == "released":
-        return Outcome(OutcomeKind.ERROR, facts.code), "something outside this program asked the training to end"
+        return Outcome(OutcomeKind.RELEASED), None
     return Outcome(OutcomeKind.ERROR, facts.code), facts.error or f"it ended with exit code {facts.code}"
+
+
+def _ended_without_exit(facts: ExitFacts) -> tuple[Outcome, str | None]:
+    if facts.never_started:
+        return Outcome(OutcomeKind.NEVER_STARTED), "its supervisor ended before it was started"
+    if facts.lost:
+        return Outcome(OutcomeKind.LOST), "its process vanished without a record"
+    return Outcome(OutcomeKind.SPAWN_FAILED), facts.spawn_error
 
 
 def _ended_well(facts: ExitFacts) -> Outcome:
@@ -92,8 +103,10 @@ def retry_delay(job: Job, outcome: Outcome) -> float | None:
     Failed attempts wait `backoff_s`, doubled each time; lost ones are tried again at once, with a budget of their own.
     `job` is the job as it was before the attempt's end was taken in.
     """
+    if outcome.kind is OutcomeKind.NEVER_STARTED:
+        return 0.0
     if outcome.kind is OutcomeKind.LOST:
         return 0.0 if job.losses + 1 < LOSS_BUDGET else None
     if job.failures + 1 < job.spec.max_attempts:
-        return job.spec.backoff_s * 2.0**job.failures
+        return min(job.spec.backoff_s * 2.0 ** min(job.failures, 32), max(LONGEST_BACKOFF_S, job.spec.backoff_s))
     return None

@@ -9,7 +9,7 @@ from typing import Any
 from parallel_ml.core import events as ev
 from parallel_ml.core.model import Attempt, Job, JobState, Machine, OutcomeKind, RunState
 
-_NOT_A_FAILURE = {OutcomeKind.STOPPED, OutcomeKind.RELEASED, OutcomeKind.LOST}
+_NOT_A_FAILURE = {OutcomeKind.STOPPED, OutcomeKind.RELEASED, OutcomeKind.LOST, OutcomeKind.NEVER_STARTED}
 
 
 def fold(state: RunState, record: ev.Record) -> RunState:

@@ -101,25 +101,28 @@ class ProcessMonitor:
             self._settled[job] = self._watched.pop(job)
             self._write_history(self._settled[job])
 
-    def poll(self) -> None:
-        """Read what came since the last call and call back for it."""
+    def poll(self, *, last: bool = False) -> None:
+        """Read what came since the last call and call back for it. The `last` time every history is written."""
         for job in list(self._watched):
             self._poll_job(job)
-            watched = self._watched[job]
-            if watched.history_due is not None and time.monotonic() >= watched.history_due:
+        for watched in (*self._watched.values(), *self._settled.values()):
+            if watched.history_due is not None and (last or time.monotonic() >= watched.history_due):
                 self._write_history(watched)
 
     def emit(self, event: MonitorEvent) -> None:
         """Call back for an event."""
-        for wanted, callback in list(self._callbacks):
+        notes = []
+        for entry in list(self._callbacks):
+            wanted, callback = entry
             if wanted is not None and wanted is not event.kind:
                 continue
             try:
                 callback(event)
             except Exception as error:  # noqa: BLE001 - protects the run from a user's callback
-                self._callbacks.remove((wanted, callback))
-                text = f"a callback failed and is called no more: {type(error).__name__}: {error}"
-                self.emit(MonitorEvent(EventKind.NOTE, event.job, {"text": text}))
+                self._callbacks.remove(entry)
+                notes.append(f"a callback failed and is called no more: {type(error).__name__}: {error}")
+        for text in notes:
+            self.emit(MonitorEvent(EventKind.NOTE, event.job, {"text": text}))
 
     def _poll_job(self, job: str) -> bool:
         """Read once; return whether there was anything."""

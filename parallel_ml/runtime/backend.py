@@ -15,7 +15,7 @@ class Launch:
     """Everything that an attempt's start needs.
 
     Attributes:
-        plan: What goes into `start.json`: `argv`, `cwd`, `grace_s`, `token`, paths. No secrets.
+        plan: What goes into `start.json` (0600): `argv`, `cwd`, `grace_s`, `token`, paths.
         env: The process's whole environment. It is handed over in memory and never written down.
     """
 

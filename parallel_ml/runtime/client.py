@@ -19,6 +19,8 @@ from parallel_ml.store.orders import Order, OrderKind, drop_order, new_order
 from parallel_ml.store.run_view import RunView, iso
 from parallel_ml.store.runs import find_run, run_layouts, runs_folder
 
+__all__ = ["LogReader", "Order", "OrderReply", "RunClient", "list_runs"]
+
 POLL_S = 0.05
 
 
@@ -77,8 +79,10 @@ class RunClient:
     def stop(self, job: str | None = None, *, at_once: bool = False) -> Order:
         """Ask for one job, or all, to be stopped, and return the order; `wait` tells what became of it.
 
+        It is kept for the next supervisor where none lives; `ParallelMLExecutor.carry_out` is one for just this order.
+
         Raises:
-            UsageError: There is no such job, or nothing to stop, or nobody who could.
+            UsageError: There is no such job, or nothing to stop.
             StoreError: The order could not be written.
         """
         self._view.refresh()
@@ -89,12 +93,7 @@ class RunClient:
             raise UsageError(f"{job} is {state.jobs[job].state.word} already")
         if state.finished:
             raise UsageError(f"run {self.run_id} is {state.word} already")
-        return self._give(new_order(OrderKind.STOP, job, at_once=at_once))
-
-    def _give(self, order: Order) -> Order:
-        if not self._view.supervised:
-            hint = f"take the run over first: parallel-ml resume {self.run_id}"
-            raise UsageError(f"no supervisor drives run {self.run_id}", hint)
+        order = new_order(OrderKind.STOP, job, at_once=at_once)
         drop_order(self._layout, order)
         return order
 

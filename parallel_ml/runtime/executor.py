@@ -26,7 +26,7 @@ from parallel_ml.runtime.prepare import AttemptPreparer
 from parallel_ml.runtime.supervisor import Supervisor
 from parallel_ml.store.files import read_json
 from parallel_ml.store.layout import RunLayout
-from parallel_ml.store.orders import OrderKind, new_order
+from parallel_ml.store.orders import Order, OrderKind, new_order
 from parallel_ml.store.run_store import RunStore
 from parallel_ml.store.run_view import RunView, read_metrics
 from parallel_ml.store.runs import runs_folder
@@ -146,18 +146,31 @@ class ParallelMLExecutor:
             KeyboardInterrupt: After Ctrl-C, when nothing runs any more.
         """
         self.prepare()
-        layout = self._prepared()
-        store = RunStore(layout)
+        if not RunView(self._prepared()).state.finished:
+            self._drive()
+        return self.results()
+
+    def carry_out(self, order: Order) -> None:
+        """Stop what `order` names in a run whose supervisor is gone, start nothing, and leave when it has ended.
+
+        Raises:
+            RunLocked: Another process drives this run by now.
+            KeyboardInterrupt: After Ctrl-C.
+        """
+        self._drive(order)
+
+    def _drive(self, only: Order | None = None) -> None:
+        """Take the run's lock and drive it to its end."""
+        store = RunStore(self._prepared())
         try:
-            interrupts = self._drive(store)
+            interrupts = self._supervise(store, only)
         finally:
             store.close()
         if interrupts:
             raise KeyboardInterrupt
-        return self.results()
 
-    def _drive(self, store: RunStore) -> int:
-        """Drive the run to its end; return how often Ctrl-C was pressed."""
+    def _supervise(self, store: RunStore, only: Order | None) -> int:
+        """Drive the run; return how often Ctrl-C was pressed."""
         layout = self._prepared()
         monitor = ProcessMonitor(layout.dir, keep_history=True)
         for callback, kind in self._callbacks:
@@ -174,7 +187,7 @@ class ParallelMLExecutor:
             if self._stop_asked:
                 self.stop_execution()
             self._tell(monitor, EventKind.RUN_STARTED)
-            supervisor.drive()
+            supervisor.drive(only)
             self._tell(monitor, EventKind.RUN_ENDED)
         return len(pressed)
 

@@ -8,6 +8,7 @@ import selectors
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from parallel_ml.store.layout import AttemptLayout
 
 _ROOT = str(Path(__file__).resolve().parents[2])
 _BOOT = (
-    f"import sys; sys.path.insert(0, {_ROOT!r});"
+    f"import sys; sys.path.append({_ROOT!r});"  # behind the standard library, which nothing may shadow
     " from parallel_ml.runtime.shim.guard import from_command_line; from_command_line()"
 )
 LOOK_EVERY_S = 0.5
@@ -45,6 +46,7 @@ class _Live:
     child: subprocess.Popen[bytes] | None = None
     pipe: int | None = None
     stirred: bool = True
+    kill_told: bool = False
 
 
 class LocalBackend:
@@ -60,6 +62,8 @@ class LocalBackend:
         self._live: dict[str, _Live] = {}
         self._selector = selectors.DefaultSelector()
         self._look_at = 0.0
+        self._closing = threading.RLock()  # re-entered when a signal handler wakes us in the middle of a wake
+        self._waker: int | None
         self._woken, self._waker = os.pipe()
         for handle in (self._woken, self._waker):
             os.set_blocking(handle, False)
@@ -67,7 +71,7 @@ class LocalBackend:
 
     def start(self, launch: Launch) -> None:
         """Write `start.json` and start the shim."""
-        write_json(launch.files.start, dict(launch.plan))
+        write_json(launch.files.start, dict(launch.plan), mode=0o600)
         ours, theirs = os.pipe()
         argv = [sys.executable, "-IS", "-c", _BOOT, str(launch.files.dir), str(theirs)]
         try:
@@ -106,7 +110,12 @@ class LocalBackend:
         try:
             write_json(live.files.order, {"command": command.value})
         except StoreError:
+            if command in (Command.FREEZE, Command.THAW):
+                return
             number = signal.SIGTERM
+        if command is Command.KILL:  # told twice, the shim is stuck: it is killed itself, and buried at the next look
+            number = signal.SIGKILL if live.kill_told else number
+            live.kill_told = True
         shim, _ = _guards(live.files)
         if shim is not None and is_alive(shim):
             with contextlib.suppress(OSError):
@@ -121,7 +130,8 @@ class LocalBackend:
         for live in list(self._live.values()):
             if look_at_all or live.stirred:
                 live.stirred = False
-                found += self._look(live)
+                with contextlib.suppress(StoreError):  # a disk that fails now may be read at the next look
+                    found += self._look(live)
         return found
 
     def _look(self, live: _Live) -> list[Stimulus]:
@@ -133,7 +143,7 @@ class LocalBackend:
             news.append(Started(live.job, live.number, process, shim))
         facts = _exit_facts(live.files)
         if facts is None and (gone if shim is None else is_alive(shim) is False):
-            facts = _exit_facts(live.files) or self._bury(live, process)
+            facts = _exit_facts(live.files) or self._bury(live, shim)
         elif facts is None and shim is None and live.child is None:
             facts = self._bury(live, None)
         if facts is None:
@@ -141,17 +151,19 @@ class LocalBackend:
         self._drop(live)
         return [*news, Ended(live.job, live.number, facts)]
 
-    def _bury(self, live: _Live, process: ProcessId | None) -> ExitFacts | None:
-        """Make sure that nothing of an attempt without a shim runs, now or later; None while something does."""
-        if process is None and not _claim(live.files):
+    def _bury(self, live: _Live, shim: ProcessId | None) -> ExitFacts | None:
+        """Make sure that nothing of an attempt whose shim is gone runs, now or later; None while something does."""
+        if shim is None and not _claim(live.files):
             return None  # a shim came up in this moment
         plan = read_json(live.files.start) or {}
-        if plan.get("token") and not sweep(process, plan["token"]):
+        if plan.get("token") and not sweep(shim, plan["token"]):
             return None
-        if live.child is not None and process is None:
-            code = live.child.returncode
-            return ExitFacts(spawn_error=f"its shim ended at once with exit code {code}; see {self._log}")
-        return ExitFacts(lost=True)
+        if shim is not None:
+            return ExitFacts(lost=True)
+        if live.child is None:
+            return ExitFacts(never_started=True)
+        code = live.child.returncode
+        return ExitFacts(spawn_error=f"its shim ended at once with exit code {code}; see {self._log}")
 
     def _drop(self, live: _Live) -> None:
         del self._live[live.job]
@@ -176,8 +188,9 @@ class LocalBackend:
 
     def wake(self) -> None:
         """End a `wait` at once."""
-        with contextlib.suppress(OSError):
-            os.write(self._waker, b".")
+        with self._closing, contextlib.suppress(OSError):
+            if self._waker is not None:
+                os.write(self._waker, b".")
 
     @staticmethod
     def _drain(handle: int) -> bool:
@@ -200,7 +213,10 @@ class LocalBackend:
         self._live.clear()
         self._selector.close()
         os.close(self._woken)
-        os.close(self._waker)
+        with self._closing:
+            if self._waker is not None:
+                os.close(self._waker)
+            self._waker = None
 
 
 def _guards(files: AttemptLayout) -> tuple[ProcessId | None, ProcessId | None]:
@@ -213,15 +229,31 @@ def _guards(files: AttemptLayout) -> tuple[ProcessId | None, ProcessId | None]:
 
 
 def _exit_facts(files: AttemptLayout) -> ExitFacts | None:
+    """Return what `exit.json` says; what is not of its type there is taken for not known."""
     told: Any = read_json(files.exit)
-    return decode(ExitFacts, told) if isinstance(told, dict) else None
+    if not isinstance(told, dict):
+        return None
+    return ExitFacts(
+        code=_number(told.get("code")),
+        signal=_number(told.get("signal")),
+        spawn_error=_text(told.get("spawn_error")),
+        said=_text(told.get("said")),
+        error=_text(told.get("error")),
+        asked=_text(told.get("asked")),
+        oom_kill=told.get("oom_kill") is True,
+    )
+
+
+def _number(value: object) -> int | None:
+    return value if isinstance(value, int) else None
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _claim(files: AttemptLayout) -> bool:
     """Claim an attempt that no shim has claimed, so that a late one finds it taken. Return whether we got it."""
-    shim, _ = _guards(files)
-    if shim is not None:
-        return is_alive(shim) is False
     make_dir(files.dir)
     me = identify()
     temporary = files.dir / f".shim.{os.getpid()}.tmp"

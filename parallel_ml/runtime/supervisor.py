@@ -76,6 +76,7 @@ class Supervisor:
         self._told: dict[str, tuple[JobState, int]] = {}
         self._answered: list[str] = []
         self._blocked: str | None = None
+        self._starting = True
         self._place_at = 0.0
         self._room, self._room_at = True, 0.0
 
@@ -89,21 +90,48 @@ class Supervisor:
         self._submitted.append(order)
         self.backend.wake()
 
-    def drive(self) -> RunState:
-        """Drive the run until every job has finished, and return its state."""
-        self._take_over()
-        while not self.state.finished:
-            self.turn()
-            if not self.state.finished:
-                self.backend.wait(self._nap_s())
-        for job in self.state.jobs:
-            self.monitor.unwatch(job)
-        self._apply_events([ev.SupervisorLeft("every job has finished")])
+    def drive(self, only: Order | None = None) -> RunState:
+        """Drive the run until every job has finished, and return its state.
+
+        Args:
+            only: Carry out this stop and leave as soon as what it names has ended; start nothing meanwhile.
+
+        Raises:
+            StoreError: The end could not be written.
+        """
+        try:
+            self._take_over()
+            if only is not None:
+                self._starting = False
+                self.submit(only)
+            while not self._done(only):
+                self.turn()
+                if not self._done(only):
+                    self.backend.wait(self._nap_s())
+            self._take_orders()
+        except BaseException as error:
+            self._leave(f"{type(error).__name__}: {error}")
+            raise
+        self._leave("its stop was carried out" if only else "every job has finished")
         self._flush_last()
-        self._file_orders()
-        self.store.snapshot(self.clock.now(), at_once=True)
-        self.log.info("run ended", state=self.state.word)
         return self.state
+
+    def _done(self, only: Order | None) -> bool:
+        if only is None or only.job is None or only.job not in self.state.jobs:
+            return self.state.finished
+        return self.state.jobs[only.job].state.finished
+
+    def _leave(self, reason: str) -> None:
+        """Say in the log that nobody drives the run any more, and bring up to date what is derived."""
+        if self.state.finished:
+            for job in self.state.jobs:
+                self.monitor.unwatch(job)
+        self.monitor.poll(last=True)
+        self._apply_events([ev.SupervisorLeft(reason)])
+        if self._flush():
+            self._file_orders()
+        self.store.snapshot(self.clock.now(), at_once=True)
+        self.log.info("supervisor left", reason=reason, state=self.state.word)
 
     def turn(self) -> None:
         """Take in everything that has happened and act on it."""
@@ -191,7 +219,7 @@ class Supervisor:
     def _place(self) -> None:
         """Start what there is room for; looked at when something changed, and twice a second for foreign memory."""
         now = self.clock.now()
-        if self._blocked is not None or now < self._place_at:
+        if self._blocked is not None or not self._starting or now < self._place_at:
             return
         self._place_at = now + 0.5
         if not any(job.state is JobState.QUEUED for job in self.state.jobs.values()):
@@ -250,17 +278,16 @@ class Supervisor:
         for effect in effects:
             if isinstance(effect, TellShim):
                 self.backend.tell(effect.job, effect.command)
+            elif self.state.jobs[effect.job].state is not JobState.STARTING:  # it was stopped before it was started
+                self._inbox.append(Ended(effect.job, effect.attempt, ExitFacts(never_started=True)))
             elif only_to_end:
                 self._effects.append(effect)
             else:
                 self._start(effect)
 
     def _start(self, effect: StartAttempt) -> None:
-        job = self.state.jobs[effect.job]
-        if job.state is JobState.STOPPED or job.attempt is None or job.attempt.number != effect.attempt:
-            return
         try:
-            self.backend.start(self.preparer.prepare(job))
+            self.backend.start(self.preparer.prepare(self.state.jobs[effect.job]))
         except (StoreError, BackendError, ConfigError) as error:
             if isinstance(error, StoreError) and getattr(error.__cause__, "errno", None) in _WAITS_FOR_ROOM:
                 self._block(error)

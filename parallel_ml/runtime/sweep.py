@@ -8,29 +8,26 @@ import signal
 import time
 
 from parallel_ml.core.model import ProcessId
-from parallel_ml.store.identity import is_alive
+from parallel_ml.store.identity import boot_id
 
 TOKEN_VARIABLE = "PARALLEL_ML_TOKEN"  # noqa: S105 - a variable's name
 _PATIENCE_S = 5.0
 
 
-def sweep(process: ProcessId | None, token: str) -> bool:
-    """Kill the attempt's process group, and then whatever carries its token in its environment.
+def sweep(shim: ProcessId | None, token: str) -> bool:
+    """Kill the session that the dead shim had made, and whatever carries the attempt's token in its environment.
 
     The kernel's parent-death signal has reached the training process already; its own children it does not reach.
 
     Args:
-        process: The training process, or None where it is not known.
+        shim: The dead shim, or None where there never was one.
         token: The attempt's token.
 
     Returns:
         Whether nothing of the attempt is left.
     """
-    if process is not None and is_alive(process):
-        with contextlib.suppress(OSError):
-            os.killpg(process.pid, signal.SIGKILL)
     give_up_at = time.monotonic() + _PATIENCE_S
-    while pids := carriers(token):
+    while pids := {*carriers(token), *(_session(shim) if shim is not None else ())}:
         for pid in pids:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
@@ -38,6 +35,24 @@ def sweep(process: ProcessId | None, token: str) -> bool:
             return False
         time.sleep(0.01)
     return True
+
+
+def _session(shim: ProcessId) -> list[int]:
+    """Return what is left of a dead shim's session.
+
+    The kernel gives a number to no new process while a session of that number has members; so a session whose leader
+    lives is another's, and one without its leader is the shim's.
+    """
+    if shim.boot_id != boot_id() or os.path.exists(f"/proc/{shim.pid}"):
+        return []
+    return [int(name) for name in os.listdir("/proc") if name.isdigit() and _session_of(name) == shim.pid]
+
+
+def _session_of(pid: str) -> int | None:
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", "rb") as stream:
+        state, _, _, session, *_ = stream.read().rpartition(b")")[2].split()
+        return int(session) if state not in (b"Z", b"X") else None
+    return None
 
 
 def carriers(token: str) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import tempfile
@@ -11,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from parallel_ml.errors import StoreError
+
+ODD_CHARACTERS = "backslashreplace"
+"""What becomes of half a surrogate pair (of a file name that is no UTF-8, say): its escape, which JSON reads back."""
 
 
 @contextlib.contextmanager
@@ -46,7 +50,7 @@ def write_whole(path: Path, data: bytes, mode: int = 0o644) -> None:
 
 def write_json(path: Path, value: Any, mode: int = 0o644) -> None:
     """Replace `path` by `value` as JSON, readable by people."""
-    write_whole(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode(), mode)
+    write_whole(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode("utf-8", ODD_CHARACTERS), mode)
 
 
 def read_json(path: Path) -> Any:
@@ -95,6 +99,21 @@ def last_lines(path: Path, count: int, block: int = 8192) -> list[bytes]:
         raise StoreError(path, "reading", error.strerror or str(error)) from error
     lines = data.split(b"\n")[:-1]
     return lines[-count:] if count else []
+
+
+def is_locked(path: Path) -> bool:
+    """Say whether a process holds the lock of a lock file (flock(2), as `filelock` takes it)."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    return False
 
 
 def free_bytes(path: Path) -> int:

@@ -21,10 +21,13 @@ def identify(pid: int | None = None) -> ProcessId | None:
 
 
 def is_alive(process: ProcessId) -> bool | None:
-    """Say whether exactly this process runs; None when it belongs to another host and cannot be seen from here."""
-    if process.host != host():
-        return None
-    return process.boot_id == boot_id() and _start_ticks(process.pid) == process.start_ticks
+    """Say whether exactly this process runs; None when it belongs to another host and cannot be seen from here.
+
+    The same boot is the same machine, whatever it is called by now.
+    """
+    if process.boot_id and process.boot_id == boot_id():
+        return _start_ticks(process.pid) == process.start_ticks
+    return False if process.host == host() else None
 
 
 @lru_cache(maxsize=1)

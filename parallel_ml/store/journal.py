@@ -9,7 +9,7 @@ from pathlib import Path
 
 from parallel_ml.core.events import Event, Record, record_from_json, record_to_json
 from parallel_ml.errors import StoreError
-from parallel_ml.store.files import store_errors
+from parallel_ml.store.files import ODD_CHARACTERS, store_errors
 
 
 class Journal:
@@ -93,7 +93,10 @@ def read_records(path: Path, offset: int = 0) -> tuple[list[Record], int]:
 
 
 def _line(record: Record) -> bytes:
-    return json.dumps(record_to_json(record), ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    return (
+        json.dumps(record_to_json(record), ensure_ascii=False, separators=(",", ":")).encode("utf-8", ODD_CHARACTERS)
+        + b"\n"
+    )
 
 
 def _write_all(handle: int, data: bytes) -> None:

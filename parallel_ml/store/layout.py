@@ -19,7 +19,7 @@ class AttemptLayout:
 
     @property
     def start(self) -> Path:
-        """What the shim is to start (argument list, folders); no environment, so no secrets."""
+        """What the shim is to start: argument list and folders, for the owner's eyes only; never the environment."""
         return self.dir / "start.json"
 
     @property

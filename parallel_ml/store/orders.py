@@ -59,7 +59,7 @@ def drop_order(layout: RunLayout, order: Order) -> None:
 
 
 def pending_orders(layout: RunLayout) -> list[Order]:
-    """Return the orders that wait, oldest first. A file that is no order is left alone and skipped."""
+    """Return the orders that wait, oldest first. A file that is no order is left alone and passed over."""
     try:
         names = sorted(name for name in os.listdir(layout.orders) if name.endswith(".json") and name[0] != ".")
     except FileNotFoundError:
@@ -70,9 +70,15 @@ def pending_orders(layout: RunLayout) -> list[Order]:
     for name in names:
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             order = decode(Order, json.loads((layout.orders / name).read_bytes()))
-            if f"{order.id}.json" == name:
+            if f"{order.id}.json" == name and _is_whole(order):
                 found.append(order)
     return found
+
+
+def _is_whole(order: Order) -> bool:
+    """Say whether every part is of its type: any program may have written the file."""
+    flags = isinstance(order.freeze, bool) and isinstance(order.at_once, bool)
+    return flags and (order.job is None or isinstance(order.job, str))
 
 
 def file_order(layout: RunLayout, order_id: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,8 @@ from parallel_ml.store.files import make_dir, store_errors, sync_dir, write_json
 from parallel_ml.store.journal import Journal, read_records
 from parallel_ml.store.layout import RunLayout
 
+LOCK_PATIENCE_S = 0.5
+"""A reader that looks whether the lock is held holds it for an instant itself."""
 SNAPSHOT_EVERY_S = 1.0
 SNAPSHOT_SHARE = 20.0
 """A snapshot that took t seconds is not written again before 20 t: it may cost 5 % of a core at the most."""
@@ -49,7 +52,7 @@ def create_run(
     """
     if layout.dir.exists():
         raise StoreError(layout.dir, "making run", "it exists already")
-    hidden = RunLayout(layout.dir.with_name(f".{layout.dir.name}.tmp"))
+    hidden = RunLayout(layout.dir.with_name(f".{layout.dir.name}.{secrets.token_hex(4)}.tmp"))
     try:
         _fill(hidden, created, plan, sources, now)
         with store_errors(layout.dir, "making run"):
@@ -91,7 +94,7 @@ class RunStore:
             StoreError: The run cannot be read.
         """
         self.layout = layout
-        self._lock = FileLock(layout.lock, timeout=0, thread_local=False)
+        self._lock = FileLock(layout.lock, timeout=LOCK_PATIENCE_S, thread_local=False)
         try:
             self._lock.acquire()
         except Timeout:

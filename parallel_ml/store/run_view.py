@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from parallel_ml.core.codec import decode
-from parallel_ml.core.model import Job, JobState, RunState
+from parallel_ml.core.model import Job, JobState, OutcomeKind, RunState
 from parallel_ml.core.placement import waiting_reasons
 from parallel_ml.core.state import fold
 from parallel_ml.core.status import JobStatus, RunStatus
 from parallel_ml.errors import StoreError
-from parallel_ml.store.files import last_lines, read_json
-from parallel_ml.store.identity import is_alive
+from parallel_ml.store.files import is_locked, last_lines, read_json
 from parallel_ml.store.journal import read_records
 from parallel_ml.store.layout import RunLayout
 
@@ -49,9 +48,8 @@ class RunView:
 
     @property
     def supervised(self) -> bool:
-        """Whether the run's supervisor lives, as far as can be seen from here."""
-        supervisor = self.state.supervisor
-        return supervisor is not None and is_alive(supervisor) is not False
+        """Whether a supervisor drives the run: it holds the run's lock for as long as it lives, whatever its host."""
+        return self.state.supervisor is not None and is_locked(self.layout.lock)
 
     def status(self) -> RunStatus:
         """Return everything that a user is told."""
@@ -62,13 +60,13 @@ class RunView:
             name=state.name,
             dir=str(self.layout.dir),
             state=state.word,
-            as_of=iso(state.as_of),
+            as_of=iso(now if supervised else state.as_of),
             supervisor="running" if supervised else "gone",
             jobs=tuple(
                 self._job_status(job, now, _waiting(job, now, reasons, supervised=supervised))
                 for job in state.jobs.values()
             ),
-            as_of_age_s=round(max(0.0, now - state.as_of), 1),
+            as_of_age_s=0.0 if supervised else round(max(0.0, now - state.as_of), 1),
             created=iso(state.created_at),
             notes=tuple(self.plan.get("notes", ())),
         )
@@ -82,7 +80,7 @@ class RunView:
             process_id=spec.position,
             name=job.name,
             state=job.state.word,
-            outcome=str(attempt.outcome) if attempt and attempt.outcome else None,
+            outcome=_outcome(job),
             waiting=waiting,
             attempt=attempt.number if attempt else 0,
             pid=attempt.process.pid if attempt and attempt.process else None,
@@ -111,6 +109,14 @@ class RunView:
             "model": job.spec.model_path,
             "result": str(files.result),
         }
+
+
+def _outcome(job: Job) -> str | None:
+    """Return why the newest attempt ended; for a job that never had one, why it never will."""
+    if job.attempt is not None:
+        return str(job.attempt.outcome) if job.attempt.outcome else None
+    never = {JobState.FAILED: OutcomeKind.DEPENDENCY, JobState.STOPPED: OutcomeKind.STOPPED}
+    return never[job.state].value if job.state in never else None
 
 
 def _waiting(job: Job, now: float, reasons: Mapping[str, str], *, supervised: bool) -> str | None:

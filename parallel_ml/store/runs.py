@@ -42,7 +42,10 @@ def runs_folder(explicit: str | Path | None, environ: Mapping[str, str], cwd: Pa
     """Return the folder that is meant: the given one, else `$PARALLEL_ML_RUNS`, else `./runs`."""
     named = explicit or environ.get("PARALLEL_ML_RUNS")
     if named:
-        return RunsFolder((cwd / Path(named).expanduser()).resolve(), chosen=True)
+        try:
+            return RunsFolder((cwd / Path(named).expanduser()).resolve(), chosen=True)
+        except (RuntimeError, ValueError, OSError) as error:  # no such user behind ~, a loop of links, a null byte
+            raise UsageError(f"the runs folder {str(named)!r} cannot be used: {error}") from error
     return RunsFolder((cwd / "runs").resolve(), chosen=False)
 
 

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 _TAKES_0_TO_255 = ("ConvNeXt", "EfficientNet", "MobileNetV3")
 _LEAST_SIDE = {"InceptionResNetV2": 75, "InceptionV3": 75, "Xception": 71}
-_GROUPS = 8
 _DROPOUT = 0.2
+_MOMENTUM = 0.9
+"""Keras's own 0.99 needs hundreds of batches before the averages are of use; few images make few batches."""
 
 
 @dataclass(frozen=True)
@@ -76,27 +77,28 @@ def build_model(settings: ModelSettings, shape: Shape, classes: int, train_image
 
 
 def _cnn(x: Any, train_images: int) -> Any:
-    """Return features of at most 4 x 4 places: two convolutions and a halving for each doubling of the size.
+    """Return features of an image: two convolutions and a halving for each doubling of its size.
 
-    GroupNormalization (Wu & He 2018) rather than BatchNormalization: it does not depend on the batch, so that smaller
-    batches with accumulation give the same result; on the digits it learns as quickly.
+    What is found counts, not where: on 264 images of shapes at random places 8 epochs gave a test accuracy of 1.0, and
+    0.7 to 0.9 with the places kept. In tiny images the places are most of what there is, so they are kept there.
+    BatchNormalization makes accumulated batches only nearly equal to one large one; GroupNormalization would be exact,
+    but learned those shapes from one seed in two.
     """
+    tiny = max(x.shape[1:3]) <= 16
     filters = 24 if train_images < 1000 else 32 if train_images < 10000 else 48
-    height, width = x.shape[1:3]
-    stride = 1 if max(height, width) <= 64 else 2
-    x = _convolution(x, filters, 3 if stride == 1 else 5, stride)
-    x = _convolution(x, filters)
-    x = _halve(x)
+    stride, size = (1, 3) if max(x.shape[1:3]) <= 64 else (2, 5)
+    x = _halve(_convolution(_convolution(x, filters, size, stride), filters))
     while max(x.shape[1:3]) > 7:
         filters = min(2 * filters, 256)
         x = _halve(_convolution(_convolution(x, filters), filters))
-    # Once more: what was found counts for more than where, which is most of what a few hundred images can teach.
-    return layers.Flatten()(layers.MaxPooling2D(2, padding="same")(x))
+    if tiny:
+        return layers.Flatten()(x)
+    return layers.Concatenate()([layers.GlobalAveragePooling2D()(x), layers.GlobalMaxPooling2D()(x)])
 
 
 def _convolution(x: Any, filters: int, size: int = 3, stride: int = 1) -> Any:
     x = layers.Conv2D(filters, size, strides=stride, padding="same", use_bias=False)(x)
-    x = layers.GroupNormalization(groups=_GROUPS)(x)
+    x = layers.BatchNormalization(momentum=_MOMENTUM)(x)
     return layers.Activation("relu")(x)
 
 

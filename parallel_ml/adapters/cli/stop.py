@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import time
 
@@ -11,8 +12,8 @@ from parallel_ml.adapters.cli.arguments import add_json, add_run
 from parallel_ml.adapters.cli.cells import FINISHED, why
 from parallel_ml.adapters.cli.text import safe
 from parallel_ml.core.status import JobStatus
-from parallel_ml.errors import UsageError
-from parallel_ml.runtime.client import RunClient
+from parallel_ml.errors import RunLocked, UsageError
+from parallel_ml.runtime.client import Order, RunClient
 
 ANSWER_S = 15.0
 """A supervisor looks at its orders five times a second; one that is silent for so long is stuck."""
@@ -31,11 +32,13 @@ def run(args: argparse.Namespace) -> int:
     """Give the order, wait until the jobs have ended, and say what became of them.
 
     Raises:
-        UsageError: There is nothing to stop, or nobody who could.
+        UsageError: There is nothing to stop.
     """
     client = RunClient.find(args.run, runs_dir=args.runs_dir)
     wanted = [job.name for job in client.status().jobs if args.job in (None, job.name) and job.state not in FINISHED]
     order = client.stop(args.job, at_once=args.now)
+    if client.status().supervisor == "gone":
+        _be_the_supervisor(client, order)
     reply = client.wait(order, ANSWER_S)
     if reply.state == "rejected":
         raise UsageError(f"nothing was stopped: {reply.reason}")
@@ -49,6 +52,14 @@ def run(args: argparse.Namespace) -> int:
     else:
         print("\n".join(map(ending, ended)))
     return 0
+
+
+def _be_the_supervisor(client: RunClient, order: Order) -> None:
+    """Carry the order out here, since nobody else drives the run; another one who does by now is as good."""
+    from parallel_ml.runtime.executor import ParallelMLExecutor  # noqa: PLC0415 - heavy, and rarely needed
+
+    with contextlib.suppress(RunLocked):
+        ParallelMLExecutor.resume(client.dir).carry_out(order)
 
 
 def ending(job: JobStatus) -> str:

@@ -18,6 +18,7 @@ from parallel_ml.runtime.shim.metrics import MetricsWriter
 
 LEFTOVER_GRACE_S = 2.0
 """What a job left running in the background gets this long to end after the job itself has ended."""
+MAX_ERROR_CHARACTERS = 500
 TICK_S = 1.0
 """Orders are looked for this often even when nobody nudges (a signal does not reach across hosts)."""
 
@@ -108,6 +109,7 @@ class Guard:
         while running:
             self._serve(TICK_S if self.kill_at is None else max(0.0, min(TICK_S, self.kill_at - time.monotonic())))
             self._obey()
+            tree.reap_strays(pid)
             if self.kill_at is not None and time.monotonic() >= self.kill_at:
                 tree.signal_all(signal.SIGKILL)
                 self.kill_at = time.monotonic() + 1.0
@@ -140,7 +142,7 @@ class Guard:
                 return
             lines = splitter.feed(data) if data else splitter.finish()
             if kind == "stderr":
-                self.last_error = next((text for text, _ in reversed(lines) if text.strip()), self.last_error)
+                self.last_error = next((_short(text) for text, _ in reversed(lines) if text.strip()), self.last_error)
             self.log.write(kind, lines)
             if not data:
                 self.selector.unregister(read)
@@ -156,7 +158,7 @@ class Guard:
             done = self.metrics.write(message["data"])
             self._nudge()
         elif message.get("type") == "end":
-            self.said = message
+            self.said = {key: _short(message.get(key)) for key in ("outcome", "error", "place")}
         return {"ok": done, "stop": self.asked}
 
     def _obey(self) -> None:
@@ -191,6 +193,8 @@ class Guard:
         for handle in (read, write):
             os.set_blocking(handle, False)
         signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where the parent ignores it, no child could be waited for
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
         for number in (signal.SIGTERM, signal.SIGUSR1):
             signal.signal(number, lambda *_: None)
         for number in (signal.SIGINT, signal.SIGHUP):
@@ -232,6 +236,11 @@ class Guard:
                 "cpu_s": round(usage.ru_utime + usage.ru_stime, 3) if usage else None,
             },
         )
+
+
+def _short(text: object) -> str | None:
+    """Return a text that fits into an event; None for what is no text."""
+    return text[:MAX_ERROR_CHARACTERS] if isinstance(text, str) else None
 
 
 def _write(path: str, value: dict[str, Any]) -> None:

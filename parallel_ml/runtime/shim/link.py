@@ -71,11 +71,11 @@ class Link:
     def _answer(self, line: bytes) -> dict[str, Any]:
         try:
             message = json.loads(line, parse_constant=_refuse)
-        except ValueError:
-            return {"ok": False, "error": "not JSON"}
-        if not isinstance(message, dict):
-            return {"ok": False, "error": "not an object"}
-        return self._handle(message)
+            if not isinstance(message, dict):
+                return {"ok": False, "error": "not an object"}
+            return self._handle(message)
+        except Exception as error:  # noqa: BLE001 - no message may end the shim, and with it the training
+            return {"ok": False, "error": f"{type(error).__name__}: {error}"[:200]}
 
     def _drop(self, peer: socket.socket) -> None:
         self._selector.unregister(peer)

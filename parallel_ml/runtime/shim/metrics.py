@@ -27,7 +27,7 @@ class MetricsWriter:
         epoch = _epoch(data)
         if epoch is not None and self._last_epoch is not None and epoch <= self._last_epoch and not self._cut(epoch):
             return False
-        line = json.dumps(data, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+        line = json.dumps(data, ensure_ascii=False, allow_nan=False).encode("utf-8", "backslashreplace") + b"\n"
         if not append_or_cut(self._handle, line, self._end):
             return False
         os.fdatasync(self._handle)

@@ -56,6 +56,7 @@ def _become(
         for number in _RESET:
             signal.signal(number, signal.SIG_DFL)
         signal.set_wakeup_fd(-1)
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(stdout, 1)
         os.dup2(stderr, 2)
@@ -69,7 +70,16 @@ def _become(
     os._exit(127)
 
 
-_RESET = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE, signal.SIGXFSZ)
+_RESET = (
+    signal.SIGCHLD,
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGHUP,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGPIPE,
+    signal.SIGXFSZ,
+)
 
 
 def descendants() -> list[int]:
@@ -97,6 +107,18 @@ def signal_all(number: int) -> int:
             continue
         reached += 1
     return reached
+
+
+def reap_strays(main: int) -> None:
+    """Collect orphans that have ended while the training process `main` goes on; a long job may make many."""
+    while True:
+        try:
+            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return
+        if found is None or found.si_pid == main:
+            return
+        os.waitpid(found.si_pid, 0)
 
 
 def reap() -> bool:

@@ -20,7 +20,8 @@ CASES = [
     (ExitFacts(signal=9, oom_kill=True), "oom_host", "the system ran out of memory and killed it"),
     (ExitFacts(signal=9, asked="stop"), "stopped", None),
     (ExitFacts(code=75, said="released", asked="pause"), "released", None),
-    (ExitFacts(code=75, said="released"), "error(75)", "something outside this program asked the training to end"),
+    (ExitFacts(code=75, said="released"), "released", None),
+    (ExitFacts(never_started=True), "never_started", "its supervisor ended before it was started"),
     (ExitFacts(spawn_error="cannot start x: No such file"), "spawn_failed", "cannot start x: No such file"),
     (ExitFacts(lost=True), "lost", "its process vanished without a record"),
 ]
