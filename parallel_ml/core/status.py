@@ -26,7 +26,7 @@ class JobStatus(_Told):
         state: The word that users see: `pending`, `running`, `completed` ...
         outcome: Why the newest attempt ended: `success`, `error(1)`, `signal(9)` ...
         waiting: Why a pending or retrying job does not run yet, in a sentence; else None.
-        metrics: The last epoch's metrics, by name.
+        metrics: The last epoch's metrics by name, and of a completed job the figures of its `result.json`.
         allocation: What the newest attempt holds or held (`Allocation.to_dict`).
         paths: `dir`, `config`, `log`, `metrics`, `model`, `result`; a file that is not there yet is named all the same.
     """
@@ -95,7 +95,7 @@ class JobResult(_Told):
     Attributes:
         state: `completed`, `failed` or `stopped` (or where it was when the executor was left).
         outcome: Why its last attempt ended.
-        metrics: What `result.json` says of the whole training (`test_accuracy` ...), and the last epoch's metrics.
+        metrics: The last epoch's metrics by name, and the figures of `result.json` (`test_accuracy` ...).
         history: Each metric's values, one an epoch: `{"epochs": [1, 2], "train_loss": [...], ...}`.
         paths: `dir`, `config`, `log`, `metrics`, `model`, `result`.
     """

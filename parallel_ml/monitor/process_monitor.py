@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from parallel_ml.store.files import write_json
 from parallel_ml.store.layout import JobLayout, RunLayout
 
 HISTORY_EVERY_S = 2.0
+_log = logging.getLogger("parallel_ml")
 
 
 class EventKind(StrEnum):
@@ -66,7 +68,8 @@ class ProcessMonitor:
     >>> monitor.subscribe(lambda event: print(event.job, event.data), "epoch")  # doctest: +SKIP
     >>> monitor.watch("config1"); monitor.poll()                                # doctest: +SKIP
 
-    A callback that raises is dropped, and said so by a NOTE to the others: watching must never hurt what is watched.
+    A callback that raises is dropped, logged with its traceback (to standard error, where logging is not set up), and
+    told by a NOTE to the others: watching must never hurt what is watched.
     """
 
     def __init__(self, run_dir: Path | str, *, keep_history: bool = False) -> None:
@@ -120,6 +123,7 @@ class ProcessMonitor:
                 callback(event)
             except Exception as error:  # noqa: BLE001 - protects the run from a user's callback
                 self._callbacks.remove(entry)
+                _log.warning("%r failed and is called no more", callback, exc_info=True)
                 notes.append(f"a callback failed and is called no more: {type(error).__name__}: {error}")
         for text in notes:
             self.emit(MonitorEvent(EventKind.NOTE, event.job, {"text": text}))

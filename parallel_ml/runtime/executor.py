@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -32,8 +33,7 @@ from parallel_ml.store.run_view import RunView, read_metrics
 from parallel_ml.store.runs import runs_folder
 
 DETACH_PATIENCE_S = 20.0
-_TABLES = frozenset({"classes", "report", "confusion_matrix"})
-"""What `result.json` has beside plain figures."""
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 
 class ParallelMLExecutor:
@@ -76,6 +76,8 @@ class ParallelMLExecutor:
         """
         if max_parallel is not None and max_parallel < 1:
             raise UsageError(f"max_parallel {max_parallel} is too small", "give 1 or more")
+        if name is not None and not _NAME.fullmatch(name):
+            raise UsageError(f"{name!r} is no name for a run", "use letters, digits, '.', '_' and '-', at most 100")
         self._cwd = Path(cwd or Path.cwd()).resolve()
         self._environ = dict(os.environ if environ is None else environ)
         self._name, self._max_parallel = name, max_parallel
@@ -84,7 +86,7 @@ class ParallelMLExecutor:
         self._configs: ConfigManager | None = ConfigManager(configs, cwd=self._cwd, environ=self._environ)
         self._layout: RunLayout | None = None
         self._supervisor: Supervisor | None = None
-        self._callbacks: list[tuple[Callable[[MonitorEvent], None], EventKind | str | None]] = []
+        self._callbacks: list[tuple[Callable[[MonitorEvent], None], EventKind | None]] = []
         self._stop_asked = False
 
     @classmethod
@@ -111,8 +113,15 @@ class ParallelMLExecutor:
         return self
 
     def subscribe(self, callback: Callable[[MonitorEvent], None], kind: EventKind | str | None = None) -> None:
-        """Call `callback` for each event of the run (of one kind, or of all), in the thread that runs it."""
-        self._callbacks.append((callback, kind))
+        """Call `callback` for each event of the run (of one kind, or of all), in the thread that runs it.
+
+        Raises:
+            UsageError: There is no such kind.
+        """
+        kinds = [known.value for known in EventKind]
+        if kind is not None and kind not in kinds:
+            raise UsageError(f"there are no events of the kind {kind!r}", f"the kinds: {', '.join(kinds)}")
+        self._callbacks.append((callback, None if kind is None else EventKind(kind)))
 
     def prepare(self) -> RunStatus:
         """Check that the run can go and make its directory; nothing is started. `run_parallel` does it by itself.
@@ -144,6 +153,7 @@ class ParallelMLExecutor:
             ConfigError, PlacementError, StoreError: As `prepare`; nothing was started.
             RunLocked: Another process drives this run.
             KeyboardInterrupt: After Ctrl-C, when nothing runs any more.
+            SystemExit: After SIGTERM (in the main thread); the trainings go on, and `resume` takes them over.
         """
         self.prepare()
         if not RunView(self._prepared()).state.finished:
@@ -163,14 +173,16 @@ class ParallelMLExecutor:
         """Take the run's lock and drive it to its end."""
         store = RunStore(self._prepared())
         try:
-            interrupts = self._supervise(store, only)
+            signals = self._supervise(store, only)
         finally:
             store.close()
-        if interrupts:
+        if signal.SIGTERM in signals and not store.state.finished:
+            raise SystemExit(128 + signal.SIGTERM)
+        if signal.SIGINT in signals:
             raise KeyboardInterrupt
 
-    def _supervise(self, store: RunStore, only: Order | None) -> int:
-        """Drive the run; return how often Ctrl-C was pressed."""
+    def _supervise(self, store: RunStore, only: Order | None) -> list[int]:
+        """Drive the run; return the signals that came."""
         layout = self._prepared()
         monitor = ProcessMonitor(layout.dir, keep_history=True)
         for callback, kind in self._callbacks:
@@ -181,7 +193,8 @@ class ParallelMLExecutor:
             stack.callback(backend.close)
             log = stack.enter_context(open_log(layout.log))
             supervisor = Supervisor(store, self._gpus, backend, preparer, monitor, log)
-            pressed = stack.enter_context(_ctrl_c(supervisor))
+            pressed = stack.enter_context(_signals(supervisor))
+            monitor.subscribe(lambda event: log.warning("note", text=event.data["text"]), EventKind.NOTE)
             self._supervisor = supervisor
             stack.callback(setattr, self, "_supervisor", None)
             if self._stop_asked:
@@ -189,7 +202,7 @@ class ParallelMLExecutor:
             self._tell(monitor, EventKind.RUN_STARTED)
             supervisor.drive(only)
             self._tell(monitor, EventKind.RUN_ENDED)
-        return len(pressed)
+        return pressed
 
     def results(self) -> list[JobResult]:
         """Return what has become of each configuration so far, in the order given."""
@@ -255,34 +268,42 @@ class ParallelMLExecutor:
 
 
 @contextlib.contextmanager
-def _ctrl_c(supervisor: Supervisor) -> Iterator[list[int]]:
-    """Turn Ctrl-C into orders for as long as the block runs: once stops, again kills. Yield the list of presses."""
-    pressed: list[int] = []
+def _signals(supervisor: Supervisor) -> Iterator[list[int]]:
+    """Turn signals into orders for as long as the block runs, and yield the list of those that came.
+
+    Ctrl-C stops the jobs, again kills them. TERM, which a machine that is shut down sends to everything, lets the
+    supervisor leave: the jobs are not stopped for good, and can be taken over.
+    """
+    came: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield pressed
+        yield came
         return
 
-    def on_press(number: int, _frame: Any) -> None:
-        pressed.append(number)
-        supervisor.submit(new_order(OrderKind.STOP, at_once=len(pressed) > 1))
+    def on_signal(number: int, _frame: Any) -> None:
+        came.append(number)
+        if number == signal.SIGTERM:
+            supervisor.leave("SIGTERM")
+        else:
+            supervisor.submit(new_order(OrderKind.STOP, at_once=came.count(number) > 1))
 
-    before = signal.signal(signal.SIGINT, on_press)
+    before = {signal.SIGINT: signal.signal(signal.SIGINT, on_signal)}
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:  # a program's own handler stays
+        before[signal.SIGTERM] = signal.signal(signal.SIGTERM, on_signal)
     try:
-        yield pressed
+        yield came
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _result(job: JobStatus) -> JobResult:
-    """Return a job's result: its status, what `result.json` says and its history."""
-    found = read_json(Path(job.paths["result"] or ""))
-    summary = {key: found[key] for key in found if key not in _TABLES} if isinstance(found, dict) else {}
+    """Return a job's result: its status and its history."""
     history = build_history(read_metrics(Path(job.paths["metrics"] or "")))
     return JobResult(
         name=job.name,
         state=job.state,
         outcome=job.outcome,
-        metrics={**job.metrics, **summary},
+        metrics=job.metrics,
         history=history,
         paths=job.paths,
         error=job.error,

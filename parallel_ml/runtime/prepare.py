@@ -65,6 +65,7 @@ class AttemptPreparer:
             "grace_s": job.spec.grace_s,
             "log": str(files.log),
             "metrics": str(files.metrics),
+            "result": str(files.result) if job.spec.kind == "command" else None,
         }
         env = self._environment(job, attempt, loaded, config, token)
         return Launch(job.name, attempt.number, files.attempt(attempt.number), plan, env)

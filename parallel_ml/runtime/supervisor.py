@@ -77,6 +77,7 @@ class Supervisor:
         self._answered: list[str] = []
         self._blocked: str | None = None
         self._starting = True
+        self._leaving: str | None = None
         self._place_at = 0.0
         self._room, self._room_at = True, 0.0
 
@@ -90,8 +91,13 @@ class Supervisor:
         self._submitted.append(order)
         self.backend.wake()
 
+    def leave(self, reason: str) -> None:
+        """Let go of the run at the end of this turn; what runs goes on. From any thread or a signal handler."""
+        self._leaving = reason
+        self.backend.wake()
+
     def drive(self, only: Order | None = None) -> RunState:
-        """Drive the run until every job has finished, and return its state.
+        """Drive the run until every job has finished (or `leave`), and return its state.
 
         Args:
             only: Carry out this stop and leave as soon as what it names has ended; start nothing meanwhile.
@@ -112,11 +118,13 @@ class Supervisor:
         except BaseException as error:
             self._leave(f"{type(error).__name__}: {error}")
             raise
-        self._leave("its stop was carried out" if only else "every job has finished")
+        self._leave(self._leaving or ("its stop was carried out" if only else "every job has finished"))
         self._flush_last()
         return self.state
 
     def _done(self, only: Order | None) -> bool:
+        if self._leaving is not None:
+            return True
         if only is None or only.job is None or only.job not in self.state.jobs:
             return self.state.finished
         return self.state.jobs[only.job].state.finished

@@ -10,7 +10,7 @@ import time
 from parallel_ml.core.model import ProcessId
 from parallel_ml.store.identity import boot_id
 
-TOKEN_VARIABLE = "PARALLEL_ML_TOKEN"  # noqa: S105 - a variable's name
+TOKEN_VARIABLE = "PARALLEL_ML_ATTEMPT_TOKEN"  # noqa: S105 - a variable's name
 _PATIENCE_S = 5.0
 
 

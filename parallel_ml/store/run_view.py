@@ -73,7 +73,9 @@ class RunView:
 
     def _job_status(self, job: Job, now: float, waiting: str | None) -> JobStatus:
         attempt, spec = job.attempt, job.spec
-        last = last_metrics(self.layout.job(job.name).metrics) if attempt else {}
+        files = self.layout.job(job.name)
+        last = last_metrics(files.metrics) if attempt else {}
+        found = read_summary(files.result) if job.state is JobState.SUCCEEDED else {}
         started = attempt.started_at if attempt else None
         ended = attempt.ended_at if attempt else job.finished_at
         return JobStatus(
@@ -86,7 +88,7 @@ class RunView:
             pid=attempt.process.pid if attempt and attempt.process else None,
             epoch=last.get("epoch"),
             epochs=last.get("epochs") or spec.epochs,
-            metrics={key: value for key, value in last.items() if key not in _NOT_METRICS},
+            metrics={key: value for key, value in (last | found).items() if key not in _NOT_METRICS},
             allocation=attempt.allocation.to_dict() if attempt else None,
             batch_size=attempt.batch_size if attempt else spec.batch_size,
             accumulation=attempt.accumulation if attempt else spec.accumulation,
@@ -139,6 +141,14 @@ def last_metrics(path: Path) -> dict[str, Any]:
         if isinstance(value, dict):
             return value
     return {}
+
+
+def read_summary(path: Path) -> dict[str, Any]:
+    """Return the plain figures of a `result.json` (`test_accuracy`, `best_epoch` ...), {} where there is none."""
+    found = read_json(path)
+    if not isinstance(found, dict):
+        return {}
+    return {key: value for key, value in found.items() if isinstance(value, (int, float)) or value is None}
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

@@ -260,3 +260,50 @@ def test_the_state_says_what_json_can_say(write: Write, executor: Make) -> None:
     (result,) = run.run_parallel()
     assert result.error == "bad \ufffd name"
     json.dumps(run.get_status().to_dict(), allow_nan=False)
+
+
+def test_a_supervisor_that_is_told_to_end_leaves_the_trainings_and_can_be_followed(
+    write: Write, tmp_path: Path
+) -> None:
+    """TERM comes to everything when a machine is shut down: it must not stop the jobs for good."""
+    hold = tmp_path / "hold"
+    hold.touch()
+    config = write("a", f"echo once; while [ -e {hold} ]; do sleep 0.02; done")
+    driver = subprocess.Popen([PYTHON, "-c", DRIVER, str(tmp_path / "runs"), str(config)], cwd=tmp_path)
+    runs = tmp_path / "runs"
+    until(lambda: len(list(runs.glob("*/jobs/*/log.jsonl"))) == 1, "the log")
+    layout = RunLayout(next(runs.iterdir()))
+    until(lambda: RunClient(layout.dir).status().jobs[0].state == "running", "the job")
+    driver.terminate()
+    assert driver.wait() == 128 + signal.SIGTERM
+    status = RunClient(layout.dir).status()
+    assert (status.supervisor, status.jobs[0].state) == ("gone", "running")
+    hold.unlink()
+    (result,) = ParallelMLExecutor.resume(layout.dir).run_parallel()
+    assert (result.state, messages(layout, "a")) == ("completed", ["once"])
+
+
+def test_the_last_report_is_the_result_of_an_own_program_that_wrote_none(write: Write, executor: Make) -> None:
+    """And one that it wrote itself stays."""
+    report = "from parallel_ml import report\nfor epoch in (1, 2): report(epoch=epoch, loss=1 / epoch, score=epoch)\n"
+    own = report + "import os; open(os.environ['PARALLEL_ML_JOB_DIR'] + '/result.json', 'w').write('{\"mine\": 1}')"
+    run = executor(write("told", [PYTHON, "-c", report]), write("own", [PYTHON, "-c", own]), write("none", "true"))
+    told, mine, none = run.run_parallel()
+    result = read_json(Path(told.paths["result"] or ""))
+    assert (result["epoch"], result["train_loss"], result["score"]) == (2, 0.5, 2)
+    assert read_json(Path(mine.paths["result"] or "")) == {"mine": 1}
+    assert mine.metrics["mine"] == 1
+    assert not Path(none.paths["result"] or "").exists()
+
+
+def test_what_makes_no_sense_is_refused_before_anything_is_made(write: Write, executor: Make, tmp_path: Path) -> None:
+    """An unknown kind of event, a name that climbs out, no slot at all."""
+    config = write("a", "true")
+    with pytest.raises(UsageError, match=r"no events of the kind 'nonsense'; the kinds: run_started, job_state"):
+        executor(config).subscribe(lambda _event: None, "nonsense")
+    for name in ("../x", "", "a/b"):
+        with pytest.raises(UsageError, match="is no name for a run"):
+            executor(config, name=name)
+    with pytest.raises(UsageError, match="max_parallel 0 is too small"):
+        executor(config, max_parallel=0)
+    assert not (tmp_path / "runs").exists()

@@ -220,6 +220,7 @@ class Guard:
             how = f"exit code {code}" if signalled is None else f"signal {signalled}"
             self.log.say(f"attempt {self.plan['attempt']} ended with {how}")
         said = self.said.get("outcome")
+        self._write_result()
         _write(
             f"{self.dir}/exit.json",
             {
@@ -236,6 +237,12 @@ class Guard:
                 "cpu_s": round(usage.ru_utime + usage.ru_stime, 3) if usage else None,
             },
         )
+
+    def _write_result(self) -> None:
+        """Make the last reported values an own program's `result.json`, unless it wrote one itself."""
+        path = self.plan.get("result")
+        if path and self.metrics.newest is not None and not os.path.exists(path):
+            _write(path, self.metrics.newest)
 
 
 def _short(text: object) -> str | None:

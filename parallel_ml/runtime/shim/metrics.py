@@ -10,11 +10,16 @@ from parallel_ml.runtime.shim.lines import append_or_cut, cut_torn_tail
 
 
 class MetricsWriter:
-    """Appends epochs. One that is reported again (after a resume) replaces itself and all later ones."""
+    """Appends epochs. One that is reported again (after a resume) replaces itself and all later ones.
+
+    Attributes:
+        newest: The last that this attempt reported, or None.
+    """
 
     def __init__(self, path: str) -> None:
         """Open the file, which earlier attempts may have written to."""
         self._path = path
+        self.newest: dict[str, Any] | None = None
         self._open()
 
     def _open(self) -> None:
@@ -23,7 +28,11 @@ class MetricsWriter:
         self._last_epoch = max((epoch for epoch, _ in self._lines() if epoch is not None), default=None)
 
     def write(self, data: dict[str, Any]) -> bool:
-        """Append one epoch and make it durable; return whether it is on disk."""
+        """Append one epoch and make it durable; return whether it is on disk.
+
+        Raises:
+            ValueError: It holds what JSON cannot say.
+        """
         epoch = _epoch(data)
         if epoch is not None and self._last_epoch is not None and epoch <= self._last_epoch and not self._cut(epoch):
             return False
@@ -33,6 +42,7 @@ class MetricsWriter:
         os.fdatasync(self._handle)
         self._end += len(line)
         self._last_epoch = epoch if epoch is not None else self._last_epoch
+        self.newest = data
         return True
 
     def _cut(self, epoch: int) -> bool:

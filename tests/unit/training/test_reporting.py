@@ -166,8 +166,11 @@ def test_a_forked_process_has_a_connection_of_its_own(guard: Any) -> None:
     reporting.report(epoch=1, loss=0.5)
     child = os.fork()
     if child == 0:
-        reporting.report(epoch=2, loss=0.5)
-        os._exit(0)
+        try:
+            reporting.report(epoch=2, loss=0.5)
+            os._exit(0)
+        finally:
+            os._exit(1)  # never back into the tests
     assert os.waitpid(child, 0)[1] == 0
     reporting.report(epoch=3, loss=0.5)
     assert [line["epoch"] for line in told(guard)] == [1, 2, 3]
