@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import selectors
@@ -19,6 +20,8 @@ from parallel_ml.runtime.shim.metrics import MetricsWriter
 LEFTOVER_GRACE_S = 2.0
 """What a job left running in the background gets this long to end after the job itself has ended."""
 MAX_ERROR_CHARACTERS = 500
+PIPE_BYTES = 1 << 20
+"""A job that prints much waits less often for its shim."""
 TICK_S = 1.0
 """Orders are looked for this often even when nobody nudges (a signal does not reach across hosts)."""
 
@@ -133,6 +136,8 @@ class Guard:
         """Make a pipe whose lines go to the log; return the end to write to."""
         read, write = os.pipe()
         os.set_blocking(read, False)
+        with contextlib.suppress(OSError):  # where the system grants no more, 64 KiB do
+            fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         splitter = LineSplitter()
 
         def on_data() -> None:
