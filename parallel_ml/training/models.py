@@ -118,7 +118,20 @@ def _application(name: str, inputs: Any) -> Any:
         base = make(weights=None, include_top=False, pooling="avg", input_shape=tuple(inputs.shape[1:]))
     except ValueError as error:
         raise TrainingError(f"{name} does not take images of {inputs.shape[1]}x{inputs.shape[2]}: {error}") from error
+    _quicken_statistics(base)
     return base(scaled(inputs))
+
+
+def _quicken_statistics(model: Any) -> None:
+    """Let every BatchNormalization follow the data of a few hundred steps.
+
+    With the 0.999 of some of these models, 12 epochs of 240 images left the averages so near to their start that a
+    MobileNetV2 with a training accuracy of 0.98 guessed at the test.
+    """
+    for layer in getattr(model, "layers", ()):
+        if isinstance(layer, layers.BatchNormalization):
+            layer.momentum = min(layer.momentum, _MOMENTUM)
+        _quicken_statistics(layer)
 
 
 def _own(name: str, shape: Shape, classes: int) -> Any:

@@ -15,7 +15,6 @@ from parallel_ml.training.checkpoint import (
 )
 from parallel_ml.training.console import log
 from parallel_ml.training.dataset import TrainingData
-from parallel_ml.training.failures import Released
 from parallel_ml.training.models import BuiltModel, build_model
 from parallel_ml.training.optimizers import make_optimizer
 
@@ -47,7 +46,7 @@ def train(settings: Settings, source: ImageSource, splits: Splits, classes: int,
     """Train to the end, from the last saved state where there is one.
 
     Raises:
-        Released: `stop` said so; the last full state and a model are on the disk.
+        Released: `stop` said so; the last full state is on the disk, and the best model once an epoch was judged.
         Diverged: The weights are no longer numbers.
     """
     built = build_model(settings.model, source.shape, classes, len(splits.train))
@@ -111,16 +110,11 @@ def _go_on(built: BuiltModel, callback: EpochCallback, settings: Settings) -> No
 
 
 def _fit(built: BuiltModel, callback: EpochCallback, data: TrainingData, validation: Any, settings: Settings) -> None:
-    try:
-        built.model.fit(
-            data.dataset,
-            validation_data=validation,
-            epochs=settings.model.epochs,
-            initial_epoch=callback.progress.epoch,
-            callbacks=[callback],
-            verbose=0,
-        )
-    except Released:
-        if not settings.model.checkpoint.exists():
-            save_model(built.model, settings.model.checkpoint)
-        raise
+    built.model.fit(
+        data.dataset,
+        validation_data=validation,
+        epochs=settings.model.epochs,
+        initial_epoch=callback.progress.epoch,
+        callbacks=[callback],
+        verbose=0,
+    )

@@ -153,7 +153,11 @@ def test_broken_and_foreign_files_do_not_stop_a_training(tmp_path: Path) -> None
 def test_a_training_that_went_on_is_the_one_that_never_stopped(tmp_path: Path) -> None:
     """Stopped within an epoch and started again: the same weights to the bit, the same figures of every epoch."""
     images = draw(tmp_path / "images", 12)
-    keys: dict[str, Any] = {"epochs": 4, "dropout_rate": 0.3, "learning_rate_scheduler": {"type": "plateau", "patience": 1}}
+    keys: dict[str, Any] = {
+        "epochs": 4,
+        "dropout_rate": 0.3,
+        "learning_rate_scheduler": {"type": "plateau", "patience": 1},
+    }
     whole = train_here(resolve(tmp_path / "whole", images, **keys))
     with pytest.raises(Released):
         train_here(resolve(tmp_path / "parts", images, **keys), stop_at=13)
@@ -245,6 +249,22 @@ def test_a_model_of_the_users_own_is_trained_and_judged(tmp_path: Path, monkeypa
     assert (ended.built.gives_logits, ended.built.exact_accumulation) == (True, True)
 
 
+def test_a_model_that_its_file_cannot_make_is_built_again(tmp_path: Path) -> None:
+    """A layer that Keras does not know: the user's function makes the model, and the file gives its weights."""
+    devices.load_framework(None)
+    import keras  # noqa: PLC0415
+
+    from parallel_ml.training.evaluate import load_model  # noqa: PLC0415
+
+    def build() -> Any:
+        return keras.Sequential([keras.Input((4,)), keras.layers.Lambda(lambda x: x * 2), keras.layers.Dense(3)])
+
+    saved = build()
+    saved.save(tmp_path / "best.keras")
+    loaded = load_model(tmp_path / "best.keras", build)
+    assert all((one == other).all() for one, other in zip(saved.get_weights(), loaded.get_weights(), strict=True))
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [
@@ -268,6 +288,9 @@ def test_a_model_of_keras_applications_is_built_without_weights(tmp_path: Path) 
     side = size_limits("MobileNetV2")[0]
     built = build_model(settings, Shape(side, side, 1), 3, 100)
     assert (built.model.output_shape, built.exact_accumulation) == ((None, 3), False)
+    nested = [inner for layer in built.model.layers for inner in getattr(layer, "layers", [layer])]
+    momenta = {layer.momentum for layer in nested if type(layer).__name__ == "BatchNormalization"}
+    assert momenta == {0.9}, "with the 0.999 of its makers it guesses at the test after a few hundred steps"
 
 
 @pytest.mark.process
