@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import math
 import os
+import re
 import shlex
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -17,6 +18,8 @@ from parallel_ml.config.yaml_text import scalar
 from parallel_ml.core.units import format_size, parse_duration, parse_size
 
 _SHOWN_CHARACTERS = 40
+_QUOTED = re.compile(r"""\\.|'[^']*'|"(?:\\.|[^"\\])*\"""")
+_OPERATOR = re.compile(r"&&|\|\||[|<>;&]")
 
 
 def shown(value: Any) -> str:
@@ -152,16 +155,16 @@ def size(low: int, high: int) -> Callable[[Any], int]:
     return read
 
 
-def listed(read: Callable[[Any], Any], at_most: int = 64) -> Callable[[Any], list[Any]]:
-    """Return a reader of lists whose items `read` reads; a single value is a list of one."""
+def listed(at_most: int = 64) -> Callable[[Any], list[Any]]:
+    """Return a reader of lists, a single value being a list of one; the entries are left to be read one by one."""
 
-    def read_list(value: Any) -> list[Any]:
+    def read(value: Any) -> list[Any]:
         items = value if isinstance(value, list) else [value]
         if not 0 < len(items) <= at_most:
             raise ValueError(f"must be a list of 1 to {at_most} values, not of {len(items)}")
-        return [read(item) for item in items]
+        return items
 
-    return read_list
+    return read
 
 
 def command(value: Any) -> list[str]:
@@ -179,6 +182,16 @@ def command(value: Any) -> list[str]:
     if not value[0].strip():
         raise ValueError("must begin with the program to run")
     return list(value)
+
+
+def shell_operator(text: str) -> str | None:
+    """Return the first operator of a shell that stands outside quotes, or None.
+
+    >>> shell_operator("cd src && python train.py"), shell_operator("python train.py --note 'a && b'")
+    ('&&', None)
+    """
+    found = _OPERATOR.search(_QUOTED.sub("", text))
+    return found[0] if found else None
 
 
 def mapping(value: Any) -> dict[str, Any]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from parallel_ml.config.environment import expand
+from parallel_ml.config.fields import shell_operator
 from parallel_ml.config.loading import Source, load, shape_problem
 from parallel_ml.config.schema import LONGEST_NAME, Config
 from parallel_ml.config.tree import Node, find, in_order, plain
@@ -19,6 +20,7 @@ from parallel_ml.core.seeds import derive_seed
 from parallel_ml.errors import ConfigError, ConfigProblem
 
 DEFAULT_SEED = 42
+NO_SHELL = 'no shell is used; write [bash, -c, "..."]'
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,7 @@ def _checked(
     if config is None or problems:
         return None, problems
     name = config.name or name_of_file(source)
-    warnings = tuple(str(found) for found in _doubtful(config, tree))
+    warnings = tuple(str(found) for found in _doubtful(config, expanded))
     loaded = LoadedConfig(source, name, config, plain(tree), warnings, plain(expanded), cwd, tree)
     return loaded.renamed(name), []
 
@@ -168,15 +170,28 @@ def _within(key: str, other: str) -> bool:
     return key == other or key.startswith((f"{other}.", f"{other}["))
 
 
-def _doubtful(config: Config, tree: Node) -> list[ConfigProblem]:
-    """Return what is allowed and probably not meant."""
-    found = []
+def _doubtful(config: Config, tree: Node) -> Iterator[ConfigProblem]:
+    """Yield what is allowed and probably not meant."""
+    if config.built_in:
+        yield from _missing_splits(config, tree)
+        if config.params:
+            message = "are for an own program; the built-in training does not read them"
+            yield find(tree, ("params",)).problem(("params",), message)
+    else:
+        written = find(tree, ("command",))
+        if isinstance(written.value, str) and (operator := shell_operator(written.value)):
+            yield written.problem(("command",), f"holds {operator!r}, which goes to the program as text", NO_SHELL)
     training, analysis = config.model_training, config.result_analysis
     if training and analysis and analysis.model_path not in {None, training.checkpoint.filepath}:
         path = ("result_analysis", "model_path")
         message = f"is not the checkpoint's path; the model of {training.checkpoint.filepath} is analysed"
-        found.append(find(tree, path).problem(path, message))
-    if config.built_in and config.params:
-        message = "are for an own program; the built-in training does not read them"
-        found.append(find(tree, ("params",)).problem(("params",), message))
-    return found
+        yield find(tree, path).problem(path, message)
+
+
+def _missing_splits(config: Config, tree: Node) -> Iterator[ConfigProblem]:
+    data, path = config.data_preprocessing, ("data_preprocessing", "split_ratios")
+    if data and not data.split_ratios.validation:
+        message = "no validation split: no validation accuracy, and the training loss says which epoch is the best"
+        yield find(tree, path).problem(path, message)
+    if data and not data.split_ratios.test:
+        yield find(tree, path).problem(path, "no test split: no test accuracy at the end")

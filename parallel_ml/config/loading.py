@@ -44,6 +44,10 @@ def find_sources(paths: str | Path | Sequence[str | Path] | None, cwd: Path) -> 
 
 
 def _find(named: str, cwd: Path, hint: str) -> list[Source | ConfigProblem]:
+    if not named:  # as a path it would be the current folder
+        return [
+            ConfigProblem(None, None, "", "the name of a configuration is empty", "name a file, a folder or a glob")
+        ]
     try:
         path = cwd / os.path.expanduser(named)  # noqa: PTH111 - Path.expanduser raises for an unknown user
         if path.is_dir():

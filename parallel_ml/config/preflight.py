@@ -5,22 +5,25 @@ Files are counted, never decoded.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from parallel_ml.config.fields import located
 from parallel_ml.config.loaded import LoadedConfig
-from parallel_ml.config.resolve import find_program
+from parallel_ml.config.programs import command_problems, model_problems
 from parallel_ml.core.units import GIB, MIB, format_size
 from parallel_ml.errors import ConfigProblem
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".bmp", ".dib"})
-LEAST_FREE_BYTES = 100 * MIB
+LEAST_FREE_BYTES = 16 * MIB
 LITTLE_FREE_BYTES = GIB
 _MOST_NAMED = 5
+_TRIES = 3
 # The first bytes of PNG, JPEG, GIF and BMP files: the training knows an image by them, whatever it is called.
 _MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"BM")
 _IMAGE_DIR = ("data_preprocessing", "image_dir")
@@ -29,10 +32,17 @@ _FILEPATH = ("model_training", "checkpoint", "filepath")
 
 @dataclass
 class Findings:
-    """What was found: problems stop the run, warnings do not."""
+    """What was found: problems stop the run, warnings do not.
+
+    Attributes:
+        counted: Each image folder's images by class, or what is wrong with it: a folder is looked at once.
+        said: What was said of which folder already, by way of another configuration.
+    """
 
     problems: list[ConfigProblem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    counted: dict[Path, dict[str, int] | str] = field(default_factory=dict)
+    said: set[tuple[Path, str]] = field(default_factory=set)
 
 
 def look_at(jobs: Sequence[LoadedConfig], runs_dir: Path) -> Findings:
@@ -43,13 +53,13 @@ def look_at(jobs: Sequence[LoadedConfig], runs_dir: Path) -> Findings:
         runs_dir: The folder that the run's own folder will be made in.
     """
     findings = Findings()
-    counted: dict[Path, dict[str, int] | str] = {}
     for job in jobs:
         findings.warnings += job.warnings
         if job.config.built_in:
-            _look_at_images(job, findings, counted)
+            _look_at_images(job, findings)
+            findings.problems += model_problems(job)
         else:
-            findings.problems += _command_problems(job)
+            findings.problems += command_problems(job)
         findings.problems += _checkpoint_problems(job)
     _look_at_runs_dir(runs_dir, findings)
     return findings
@@ -89,22 +99,24 @@ def _raise(error: OSError) -> None:
     raise error
 
 
-def _look_at_images(job: LoadedConfig, findings: Findings, counted: dict[Path, dict[str, int] | str]) -> None:
+def _look_at_images(job: LoadedConfig, findings: Findings) -> None:
     data = job.config.data_preprocessing
     if data is None or data.image_dir is None:
         return
     folder = located(data.image_dir, job.cwd)
-    if folder not in counted:
-        counted[folder] = _counted(folder)
-    found = counted[folder]
+    if folder not in findings.counted:
+        findings.counted[folder] = _counted(folder)
+    found = findings.counted[folder]
     splits = sum(1 for share in data.split_ratios.model_dump().values() if share > 0)
     message = found if isinstance(found, str) else _too_little(found, splits)
     if message:
         text, _, hint = message.partition("; ")
         findings.problems.append(job.problem(_IMAGE_DIR, text, hint))
     elif not isinstance(found, str):
-        doubts = _doubts(found, splits, data.split_ratios.train, data.batch_size)
-        findings.warnings += [str(job.problem(_IMAGE_DIR, text)) for text in doubts]
+        for text in _doubts(found, splits, data.split_ratios.train, data.batch_size):
+            if (folder, text) not in findings.said:
+                findings.said.add((folder, text))
+                findings.warnings.append(str(job.problem(_IMAGE_DIR, text)))
 
 
 def _counted(folder: Path) -> dict[str, int] | str:
@@ -148,26 +160,6 @@ def _named(names: Sequence[str]) -> str:
     return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
-def _command_problems(job: LoadedConfig) -> Iterator[ConfigProblem]:
-    command, config = job.config.command or [], job.config
-    folder = located(config.cwd or ".", job.cwd)
-    if not folder.is_dir():
-        yield job.problem(("cwd",), f"there is no folder {folder}")
-        return
-    program, *arguments = command
-    if "{" in program:
-        return
-    if "/" in program and not os.access(folder / program, os.X_OK):
-        hint = "make it executable with chmod +x" if (folder / program).is_file() else ""
-        yield job.problem(("command",), f"{program} is not a program that can be run", hint)
-    elif find_program(program, config.env.get("PATH")) is None:
-        yield job.problem(("command",), f"the program {program} is not found in PATH")
-    script = next((part for part in arguments if not part.startswith("-")), "")
-    is_python = Path(program).name.startswith("python") and script.endswith(".py") and "{" not in script
-    if is_python and arguments[0] == script and not (folder / script).is_file():
-        yield job.problem(("command",), f"there is no file {script} in {folder}")
-
-
 def _checkpoint_problems(job: LoadedConfig) -> Iterator[ConfigProblem]:
     training = job.config.model_training
     if training is None:
@@ -178,16 +170,40 @@ def _checkpoint_problems(job: LoadedConfig) -> Iterator[ConfigProblem]:
 
 
 def unwritable(folder: Path) -> str:
-    """Return why no file can be made in a folder that may have to be made first, or ""."""
-    there = folder
+    """Return why no file can be made in a folder that may have to be made first, or "".
+
+    It is tried: permissions alone say nothing of /proc, of a full disk or of a share that is read-only. Nothing of it
+    is left, neither the file nor a folder.
+    """
+    reason = ""
+    for _ in range(_TRIES):  # another run that tries the same may have cleaned up beneath us
+        try:
+            return _try_to_write(folder)
+        except FileNotFoundError as error:
+            reason = f"{folder}: {error.strerror}"
+        except OSError as error:
+            return f"{folder}: {error.strerror}"
+    return reason
+
+
+def _try_to_write(folder: Path) -> str:
+    missing = []
+    while not folder.exists() and folder != folder.parent:
+        missing.append(folder)
+        folder = folder.parent
+    if not folder.is_dir():
+        return f"{folder} is not a folder"
+    made: list[Path] = []
     try:
-        while not there.exists() and there != there.parent:
-            there = there.parent
-        if not there.is_dir():
-            return f"{there} is not a folder"
-    except OSError as error:
-        return f"{folder}: {error.strerror}"
-    return "" if os.access(there, os.W_OK | os.X_OK) else f"no permission to write in {there}"
+        for path in reversed(missing):
+            path.mkdir(exist_ok=True)
+            made.append(path)
+        with tempfile.NamedTemporaryFile(dir=missing[0] if missing else folder, prefix=".parallel-ml-"):
+            return ""
+    finally:
+        for path in reversed(made):
+            with contextlib.suppress(OSError):  # another run uses it by now
+                path.rmdir()
 
 
 def _look_at_runs_dir(runs_dir: Path, findings: Findings) -> None:

@@ -76,6 +76,7 @@ def _variable_value(value: Any) -> str:
     return value
 
 
+JobName = Annotated[str, BeforeValidator(job_name)]
 Environment = Annotated[
     dict[Annotated[str, BeforeValidator(_variable_name)], Annotated[str, BeforeValidator(_variable_value)]],
     BeforeValidator(fields.mapping),
@@ -117,8 +118,8 @@ class LoggingSection(Section):
 class Config(Section):
     """A configuration. The three sections of a training alone are a complete one."""
 
-    name: Annotated[str, BeforeValidator(job_name)] | None = None
-    depends_on: Annotated[list[str], BeforeValidator(fields.listed(job_name, at_most=1000))] | None = None
+    name: JobName | None = None
+    depends_on: Annotated[list[JobName], BeforeValidator(fields.listed(at_most=1000))] | None = None
     priority: Annotated[int, BeforeValidator(fields.whole(-1_000_000, 1_000_000))] = 0
     timeout: Annotated[float, BeforeValidator(fields.duration(0.1, 3650 * _DAY_S))] | None = None
     retry: Retry | None = None

@@ -96,6 +96,7 @@ def _switched(value: Any) -> Any:
 
 FilePath = Annotated[str, BeforeValidator(_file_path)]
 Seed = Annotated[int, BeforeValidator(fields.whole(0, 2**32 - 1))]
+Width = Annotated[int, BeforeValidator(fields.whole(1, 65536))]
 Patience = Annotated[int, BeforeValidator(fields.whole(0, 1_000_000))]
 MinDelta = Annotated[float, BeforeValidator(fields.number(0, 1e6))]
 Share = Annotated[float, BeforeValidator(fields.number(0, 1, below=True))]
@@ -220,7 +221,7 @@ class ModelTraining(Section):
     model_type: Annotated[str, BeforeValidator(_model)] | None = None
     optimizer: Annotated[str, _word_of(OPTIMIZERS)] | None = None
     learning_rate: Annotated[float, BeforeValidator(fields.number(0, 10, above=True))] | None = None
-    hidden_units: Annotated[list[int], BeforeValidator(fields.listed(fields.whole(1, 65536)))] | None = None
+    hidden_units: Annotated[list[Width], BeforeValidator(fields.listed())] | None = None
     dropout_rate: Annotated[float, BeforeValidator(fields.number(0, 1, below=True))] | None = None
     early_stopping: Annotated[EarlyStopping | None, BeforeValidator(_switched)] = None
     early_stopping_patience: Patience | None = None

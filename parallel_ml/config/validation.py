@@ -52,6 +52,8 @@ def _missing(root: Node) -> Iterator[ConfigProblem]:
 
 def _in_plain_words(error: Any, written: Node) -> ConfigProblem:
     path, schedule = _path(error["loc"])
+    if path and isinstance(path[-1], int) and not isinstance(find(written, path[:-1]).value, list):
+        path = path[:-1]  # a single value that is read as a list of one
     node = find(written, path)
     if error["type"] == "extra_forbidden":
         message, hint = _unknown(path, schedule)

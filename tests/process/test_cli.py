@@ -56,7 +56,7 @@ class Shell:
         self.env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "TERM": "xterm-256color"}
         self.started: list[subprocess.Popen[str]] = []
 
-    def config(self, name: str, program: str, **more: Any) -> str:
+    def config(self, name: str, program: str, /, **more: Any) -> str:
         """Write a configuration that runs a Python program, and return its path."""
         text = json.dumps({"command": [sys.executable, "-c", program], **more})
         (self.folder / f"{name}.yaml").write_text(text, encoding="utf-8")
@@ -150,6 +150,24 @@ def test_run_json_prints_one_object(shell: Shell) -> None:
     assert (job["state"], job["epoch"], job["metrics"]["val_accuracy"]) == ("completed", 3, 0.93)
 
 
+@pytest.mark.parametrize(("program", "code"), [(QUICK, 1), (BROKEN, 1)])
+def test_json_that_cannot_be_written_is_no_success(shell: Shell, program: str, code: int) -> None:
+    """A full disk: it is said, and a script that reads the exit code knows."""
+    argv = [sys.executable, "-m", "parallel_ml", "run", "--json", shell.config("a", program)]
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(
+            argv, cwd=shell.folder, env=shell.env, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == code
+    assert done.stderr == "parallel-ml: the output could not be written: No space left on device\n"
+
+
+def test_a_job_may_be_called_like_an_option(shell: Shell) -> None:
+    """`logs -- -x` is about the job -x."""
+    assert shell.run("run", shell.config("a", QUICK, name="-x"))[0] == 0
+    assert "hello" in shell.run("logs", "--", "-x")[1].splitlines()
+
+
 def test_a_bad_configuration_starts_nothing(shell: Shell) -> None:
     """Exit code 2, the errors of all files on stderr, and no folder of runs."""
     code, out, err = shell.run("run", shell.config("a", QUICK), shell.config("b", QUICK, nose=1, timeout="soon"))
@@ -209,6 +227,22 @@ def test_ctrl_c_stops_the_run(shell: Shell) -> None:
     assert (running.returncode, err) == (130, "")
     assert re.search(r"^a +stopped ", out, flags=re.MULTILINE)
     assert not is_alive(pid)
+
+
+def test_a_terminated_run_leaves_its_trainings(shell: Shell) -> None:
+    """SIGTERM, of a machine that is shut down say: exit code 143, and what to do about the jobs, which go on."""
+    running = shell.start("run", shell.config("a", WAITS))
+    read_until(running, "a: running")
+    pid = shell.jobs()["a"]["pid"]
+    running.send_signal(signal.SIGTERM)
+    _, err = running.communicate(timeout=30)
+    run = shell.status()["run"]
+    command = "python -m parallel_ml"
+    told = f"{command} resume {run} takes them over, {command} stop {run} stops them"
+    assert (running.returncode, err) == (143, f"ended by SIGTERM; the trainings go on: {told}\n")
+    assert is_alive(pid)
+    shell.let_go()
+    assert shell.run("resume")[0] == 0
 
 
 def test_a_run_outlives_its_terminal(shell: Shell) -> None:
@@ -430,6 +464,18 @@ def test_ctrl_c_on_a_terminal_gives_the_cursor_back(shell: Shell) -> None:
     assert "\x1b[?25l" not in seen
     assert "\x1b[?25h" in seen
     assert shell.jobs()["a"]["state"] == "stopped"
+
+
+def test_a_terminated_run_gives_the_cursor_back(shell: Shell) -> None:
+    """The display is cleared before the last line is printed, and the training goes on."""
+    process, ours = start_on_a_terminal(shell, "run", shell.config("a", WAITS), columns=100)
+    read_terminal(ours, "running\x1b")
+    process.send_signal(signal.SIGTERM)
+    seen = read_terminal(ours)
+    os.close(ours)
+    assert process.wait(30) == 143
+    assert seen.rindex("\x1b[?25h") < seen.index("ended by SIGTERM")
+    assert shell.jobs()["a"]["state"] == "running"
 
 
 def test_a_run_outlives_a_terminal_that_vanishes(shell: Shell) -> None:

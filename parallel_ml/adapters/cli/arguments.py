@@ -6,9 +6,12 @@ import argparse
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from parallel_ml.errors import UsageError
+
+_MARK = "\0"
+"""No word of a command line holds it."""
 
 
 def program() -> str:
@@ -37,16 +40,28 @@ class Parser(argparse.ArgumentParser):
             UsageError: They say nothing that this verb knows.
             SystemExit: Help was asked for, and printed.
         """
-        args, unknown = self.parse_known_intermixed_args(words)
-        if unknown:
+        args, unknown = self.parse_known_intermixed_args(self._protected(words))
+        for name, value in vars(args).items():
+            setattr(args, name, _bare(value))
+        if unknown and unknown[0].startswith("-"):
             known = [option for action in self._actions for option in action.option_strings]
-            guess = nearest(unknown[0].partition("=")[0], known) if unknown[0].startswith("-") else None
-            if guess:
+            if guess := nearest_option(unknown[0], known):
                 raise UsageError(f"no option {unknown[0]}", f"did you mean {guess}?")
-            if unknown[0].startswith("-"):
-                self.error(f"no option {unknown[0]}")
-            self.error(f"too many words: {' '.join(unknown)}")
+            self.error(f"no option {unknown[0]}")
+        if unknown:
+            self.error(f"too many words: {' '.join(_bare(unknown))}")
         return args
+
+    def _protected(self, words: Sequence[str]) -> list[str]:
+        """Return the words with those after the first `--` marked, so that none of them is taken for an option.
+
+        argparse knows `--`, but its intermixed parsing forgets it halfway.
+        """
+        if "--" not in words:
+            return list(words)
+        place = list(words).index("--")
+        self.parse_known_intermixed_args(words[:place])  # an option before it does not take its value from behind it
+        return [*words[:place], *(_MARK + word for word in words[place + 1 :])]
 
     def error(self, message: str) -> NoReturn:
         """Refuse the command line.
@@ -55,6 +70,13 @@ class Parser(argparse.ArgumentParser):
             UsageError: Always.
         """
         raise UsageError(message, f"see {self.prog} --help")
+
+
+def _bare(value: Any) -> Any:
+    """Return a value, or a list of them, without the mark."""
+    if isinstance(value, list):
+        return [_bare(one) for one in value]
+    return value.removeprefix(_MARK) if isinstance(value, str) else value
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
@@ -84,8 +106,19 @@ def at_least_one(text: str) -> int:
     return value
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
+def nearest(word: str, known: Iterable[str], alike: float = 0.6) -> str | None:
     """Return the known word that `word` is probably meant to be."""
     from difflib import get_close_matches  # noqa: PLC0415 - only where something is misspelt
 
-    return next(iter(get_close_matches(word, list(known), n=1, cutoff=0.6)), None)
+    return next(iter(get_close_matches(word, list(known), n=1, cutoff=alike)), None)
+
+
+def nearest_option(word: str, known: Iterable[str]) -> str | None:
+    """Return the known option that is probably meant; their dashes make no two of them alike.
+
+    >>> nearest_option("--max-paralel=2", ["--max-parallel", "--gpus"]), nearest_option("--bogus", ["--gpus"])
+    ('--max-parallel', None)
+    """
+    by_name = {option.lstrip("-"): option for option in known}
+    guess = nearest(word.partition("=")[0].lstrip("-"), by_name, alike=0.7)
+    return by_name[guess] if guess else None

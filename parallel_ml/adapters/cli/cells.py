@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from parallel_ml.adapters.cli.table import Column
+from parallel_ml.adapters.cli.table import Column, Note
 from parallel_ml.adapters.cli.text import ago, number, safe
-from parallel_ml.core.status import JobStatus, RunStatus
+from parallel_ml.core.status import JobResult, JobStatus, RunStatus
 from parallel_ml.core.units import MIB, format_duration, format_size
 
 FINISHED = frozenset({"completed", "failed", "stopped"})
@@ -18,16 +19,21 @@ _AS_SHOWN = {"train_loss": "loss", "train_accuracy": "accuracy"}
 _NOT_TOLD = frozenset(
     {"learning_rate", "time_per_epoch", "memory_usage", "gpu_utilization", "epoch", "epochs", "nonfinite"}
 )
-_OWN_COLUMN = frozenset({"train_loss", "val_accuracy"})
+_OWN_COLUMN = frozenset({"loss", "val_accuracy"})
 
 
 def job_columns(
-    jobs: Sequence[JobStatus], *, bar: Callable[[JobStatus], str] | None = None, steady: bool = False
+    jobs: Sequence[JobStatus],
+    *,
+    best: str | None = None,
+    bar: Callable[[JobStatus], str] | None = None,
+    steady: bool = False,
 ) -> list[Column]:
-    """Return the table of the jobs.
+    """Return the table of the jobs; `job_notes` has what stands at the end of its rows.
 
     Args:
         jobs: A row each.
+        best: The name of the job that is marked.
         bar: Draws how far a job is, for a display that is watched.
         steady: Keep every column, at a width that does not change with what is in it.
     """
@@ -35,19 +41,54 @@ def job_columns(
     def least(cells: int) -> int:
         return cells if steady else 0
 
+    # A display that stands still has no column that comes with the first job's end; the summary follows it.
+    tested = [] if steady else [Column("test acc", [metric(job, "test_accuracy") for job in jobs], right=True, rank=4)]
     bars = [Column("", [bar(job) for job in jobs], least=10, rank=6)] if bar else []
     return [
-        Column("job", [safe(job.name) for job in jobs], floor=10),
+        Column("job", marked([job.name for job in jobs], best), floor=10),
         Column("state", [job.state for job in jobs], least=least(9)),
         Column("device", [device(job.allocation) for job in jobs], rank=5, least=least(3)),
         *bars,
-        Column("epoch", [epochs(job) for job in jobs], right=True, rank=2, least=least(5)),
+        Column("epoch", [epochs(job) for job in jobs], right=True, rank=1, least=least(5)),
         Column("left", [time_left(job) for job in jobs], right=True, rank=7, least=least(6)),
-        Column("loss", [metric(job, "train_loss") for job in jobs], right=True, rank=4, least=least(8)),
-        Column("val acc", [metric(job, "val_accuracy") for job in jobs], right=True, rank=3, least=least(7)),
+        Column("loss", [metric(job, "train_loss") for job in jobs], right=True, rank=3, least=least(8)),
+        Column("val acc", [metric(job, "val_accuracy") for job in jobs], right=True, rank=2, least=least(7)),
+        *tested,
         Column("time", [elapsed(job) for job in jobs], right=True, rank=8, least=least(6)),
-        Column("", [remark(job) for job in jobs], least=least(10), floor=10, rank=1),
     ]
+
+
+def job_notes(jobs: Iterable[JobStatus]) -> list[Note]:
+    """Return what stands at the end of each job's row: a reason or an error in any case, all else where it fits."""
+    return [Note(remark(job) or own_metrics(job), needed=job.state not in {"running", "completed"}) for job in jobs]
+
+
+def marked(names: Iterable[str], best: str | None) -> list[str]:
+    """Return jobs' names as safe text, the best one marked."""
+    return [f"{safe(name)} *" if name == best else safe(name) for name in names]
+
+
+def best_job(
+    jobs: Sequence[JobStatus] | Sequence[JobResult], val_accuracy: Mapping[str, float | None] | None = None
+) -> tuple[str, str] | None:
+    """Return the job with the best accuracy, and on what it is the best; None where there is nothing to compare.
+
+    Args:
+        jobs: Those that are completed are compared, by their test accuracy if two of them have one.
+        val_accuracy: Else by this, by the job's name.
+    """
+    done = [job for job in jobs if job.state == "completed"]
+    test_accuracy = {job.name: finite(job.metrics.get("test_accuracy")) for job in done}
+    for what, values in (("test accuracy", test_accuracy), ("val accuracy", val_accuracy or {})):
+        known = {job.name: value for job in done if (value := values.get(job.name)) is not None}
+        if len(known) > 1:
+            return max(known, key=known.__getitem__), what
+    return None
+
+
+def finite(value: Any) -> float | None:
+    """Return a figure that can be compared, or None."""
+    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
 
 
 def device(allocation: dict[str, Any] | None) -> str:
@@ -91,14 +132,17 @@ def elapsed(job: JobStatus) -> str:
 
 
 def remark(job: JobStatus) -> str:
-    """Return what else is to be said of a job: why it waits, what went wrong, metrics without a column."""
+    """Return what else is to be said of a job: why it waits, what went wrong."""
     if job.state in {"failed", "retrying"}:
         return "; ".join(part for part in (job.waiting and safe(job.waiting), why(job.outcome, job.error)) if part)
     if job.waiting:
         return safe(job.waiting)
-    if job.outcome == "early_stopped":
-        return "early stopped"
-    own = [f"{name} {value}" for name, value in named_metrics(job.metrics) if name not in {"loss", "val_accuracy"}]
+    return "early stopped" if job.outcome == "early_stopped" else ""
+
+
+def own_metrics(job: JobStatus) -> str:
+    """Return the metrics of a running job that have no column."""
+    own = [f"{name} {value}" for name, value in named_metrics(job.metrics) if name not in _OWN_COLUMN]
     return ", ".join(own) if job.state == "running" else ""
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import functools
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
@@ -21,7 +24,11 @@ if TYPE_CHECKING:
     from parallel_ml.monitor.process_monitor import MonitorEvent
     from parallel_ml.runtime.executor import ParallelMLExecutor
 
-SUCCEEDED, JOB_FAILED, STOPPED, INTERRUPTED = 0, 1, 3, 130
+SUCCEEDED, JOB_FAILED, STOPPED, INTERRUPTED, TERMINATED = 0, 1, 3, 130, 143
+_SHOWN = ("run_started", "job_state", "epoch", "note", "run_ended")
+"""All but the lines of the logs: a job may print a hundred thousand of them a second."""
+_READER_LEFT = (errno.EPIPE, errno.EIO)
+"""What writing fails with where a pipe's reader, or the terminal, has gone: nobody is left to be told."""
 
 
 def drive(executor: ParallelMLExecutor, *, as_json: bool, detach: bool) -> int:
@@ -35,13 +42,16 @@ def drive(executor: ParallelMLExecutor, *, as_json: bool, detach: bool) -> int:
         return SUCCEEDED
     executor.prepare()
     output = screen.Screen()
-    interrupted = False
+    cut_short = None
     with _deaf_to_hangups():
         try:
             with contextlib.nullcontext() if as_json else _display(executor, output):
                 executor.run_parallel()
         except KeyboardInterrupt:
-            interrupted = True
+            cut_short = INTERRUPTED
+        except SystemExit:  # by SIGTERM
+            cut_short = TERMINATED
+            _say_that_it_goes_on(executor)
         except RunLocked:
             raise
         except StoreError as error:
@@ -50,7 +60,22 @@ def drive(executor: ParallelMLExecutor, *, as_json: bool, detach: bool) -> int:
         status = executor.get_status()
         if as_json:
             output.line(screen.as_json(status.to_dict()))
-    return INTERRUPTED if interrupted else exit_code(job.state for job in status.jobs)
+    code = cut_short or exit_code(job.state for job in status.jobs)
+    return _unwritten(output, code) if as_json else code
+
+
+def _say_that_it_goes_on(executor: ParallelMLExecutor) -> None:
+    run, name = safe(executor.get_status().run), program()
+    told = f"{name} resume {run} takes them over, {name} stop {run} stops them"
+    print(f"ended by SIGTERM; the trainings go on: {told}", file=sys.stderr)
+
+
+def _unwritten(output: screen.Screen, code: int) -> int:
+    """Return the exit code of a run; JSON that could not be written is said, and is no success."""
+    if output.failure is None or output.failure.errno in _READER_LEFT:
+        return code
+    print(f"{failures.NAME}: the output could not be written: {output.failure.strerror}", file=sys.stderr)
+    return code or JOB_FAILED
 
 
 def exit_code(states: Iterable[str]) -> int:
@@ -68,13 +93,15 @@ def _display(executor: ParallelMLExecutor, output: screen.Screen) -> Iterator[No
         from parallel_ml.adapters.cli.live import LiveDisplay  # noqa: PLC0415 - rich is for terminals
 
         display = LiveDisplay(RunClient(executor.get_status().dir), output)
-        executor.subscribe(display.tell)
+        told: Callable[[MonitorEvent], None] = display.tell
         progress: contextlib.AbstractContextManager[None] = display.shown()
         finish: Callable[[list[str]], None] = display.finish
     else:
-        executor.subscribe(lambda event: _say(event, output))
+        told = functools.partial(_say, output=output)
         progress = contextlib.nullcontext()
         finish = output.lines
+    for kind in _SHOWN:
+        executor.subscribe(told, kind)
     try:
         with progress:
             yield

@@ -28,13 +28,24 @@ def report(error: BaseException) -> int:
 
 def is_bug(error: BaseException) -> bool:
     """Whether the program is to blame, rather than what it was given or where it runs."""
+    if missing_package(error):
+        return False
     return isinstance(error, InvalidTransition) or not isinstance(error, (ParallelMLError, OSError))
+
+
+def missing_package(error: BaseException) -> str:
+    """Return the package of others that is not installed, or ""."""
+    name = ((error.name or "") if isinstance(error, ModuleNotFoundError) else "").partition(".")[0]
+    return "" if name == "parallel_ml" or name in sys.stdlib_module_names else name
 
 
 def lines_of(error: BaseException) -> list[str]:
     """Return what to say of an error."""
     if isinstance(error, ConfigError):
         return at_most([_cut(str(problem)) for problem in error.problems])
+    if package := missing_package(error):
+        what = f"package {package} is not installed for {sys.executable}"
+        return [_cut(f"{NAME}: {what}; run scripts/setup and use .venv/bin/python, or pip install parallel-ml")]
     if is_bug(error):
         what = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(": ")
         place = f" ({_place(error)})" if error.__traceback__ else ""

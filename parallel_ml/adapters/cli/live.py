@@ -12,7 +12,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from parallel_ml.adapters.cli.cells import counts, heading, job_columns
+from parallel_ml.adapters.cli.cells import counts, heading, job_columns, job_notes
 from parallel_ml.adapters.cli.lines import event_line
 from parallel_ml.adapters.cli.table import draw
 from parallel_ml.adapters.cli.text import shorten
@@ -108,7 +108,7 @@ def live_lines(status: RunStatus, width: int, height: int, *, plain: bool = Fals
     def bar(job: JobStatus) -> str:
         return progress_bar(job.epoch, job.epochs, plain=plain)
 
-    rows = draw(job_columns(jobs, bar=bar, steady=True), width)
+    rows = draw(job_columns(jobs, bar=bar, steady=True), width, job_notes(jobs))
     stopping = any(job.state == "stopping" for job in status.jobs)
     footer = "stopping; Ctrl-C again kills" if stopping else "Ctrl-C stops the run"
     more = f"+{len(hidden)} more: {counts(hidden)}; " if hidden else ""

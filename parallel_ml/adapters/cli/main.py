@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from parallel_ml import __version__
 from parallel_ml.adapters.cli import failures, verbs
-from parallel_ml.adapters.cli.arguments import Parser, nearest, program
+from parallel_ml.adapters.cli.arguments import Parser, nearest, nearest_option, program
 from parallel_ml.adapters.cli.screen import let_go_of_stdout
 from parallel_ml.errors import UsageError
 
@@ -35,7 +35,7 @@ examples:
   {program} stop --job config2
 
 exit codes of run and resume: 0 all jobs succeeded, 1 a job failed, 2 nothing was started, 3 stopped by stop,
-130 by Ctrl-C; of every other verb: 0 done, 2 not possible."""
+130 by Ctrl-C, 143 by SIGTERM (the trainings go on); of every other verb: 0 done, 2 not possible."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -71,6 +71,8 @@ def dispatch(words: list[str]) -> int:
     """
     before, name, rest = split(words)
     alone = [option for option in before if option.startswith("-") and option.partition("=")[0] != "--runs-dir"]
+    if name == "help" and not alone:
+        return dispatch([*rest[:1], "--help"])
     if name is None or alone:
         return _without_verb(alone)
     if name in verbs.NOT_YET:
@@ -106,7 +108,7 @@ def _without_verb(options: list[str]) -> int:
         print(f"parallel_ml {__version__}")
         return 0
     if options:
-        guess = nearest(options[0], ["--runs-dir", "--version", "--help"])
+        guess = nearest_option(options[0], ["--runs-dir", "--version", "--help"])
         hint = f"did you mean {guess}?" if guess else f"see {program()} --help"
         raise UsageError(f"no option {options[0]} before the verb", hint)
     print(text, file=sys.stderr)

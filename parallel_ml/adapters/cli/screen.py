@@ -51,13 +51,19 @@ def let_go_of_stdout() -> None:
 
 
 class Screen(io.TextIOBase):
-    """Standard output as a run writes to it: a broken pipe or a vanished terminal silences it and stops no training."""
+    """Standard output as a run writes to it: a broken pipe or a vanished terminal silences it and stops no training.
+
+    Attributes:
+        gone: Whether nothing is written any more.
+        failure: Why.
+    """
 
     def __init__(self) -> None:
         """Write to what is standard output now."""
         super().__init__()
         self.stream = sys.stdout
         self.gone = False
+        self.failure: OSError | None = None
 
     @property
     def encoding(self) -> str:  # type: ignore[override]  # an attribute there
@@ -73,8 +79,8 @@ class Screen(io.TextIOBase):
         if not self.gone:
             try:
                 self.stream.write(text)
-            except OSError:
-                self._lose()
+            except OSError as error:
+                self._lose(error)
         return len(text)
 
     def flush(self) -> None:
@@ -82,8 +88,8 @@ class Screen(io.TextIOBase):
         if not self.gone:
             try:
                 self.stream.flush()
-            except OSError:
-                self._lose()
+            except OSError as error:
+                self._lose(error)
 
     def line(self, text: str) -> None:
         """Write a line and hand it on at once."""
@@ -94,6 +100,6 @@ class Screen(io.TextIOBase):
         """Write several lines."""
         self.line("\n".join(texts))
 
-    def _lose(self) -> None:
-        self.gone = True
+    def _lose(self, error: OSError) -> None:
+        self.gone, self.failure = True, error
         let_go_of_stdout()

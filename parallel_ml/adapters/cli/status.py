@@ -8,7 +8,7 @@ import time
 
 from parallel_ml.adapters.cli import screen
 from parallel_ml.adapters.cli.arguments import add_json, add_run
-from parallel_ml.adapters.cli.cells import FINISHED, heading, job_columns, staleness
+from parallel_ml.adapters.cli.cells import FINISHED, best_job, heading, job_columns, job_notes, staleness
 from parallel_ml.adapters.cli.table import draw
 from parallel_ml.adapters.cli.text import ago, safe, shorten
 from parallel_ml.core.status import RunStatus
@@ -57,7 +57,9 @@ def status_lines(status: RunStatus, width: int | None = None) -> list[str]:
     ]
     if width is not None:
         lines = [shorten(line, width) for line in lines]
-    return [*lines, *draw(job_columns(status.jobs), width)]
+    best = best_job(status.jobs)
+    table = draw(job_columns(status.jobs, best=best and best[0]), width, job_notes(status.jobs))
+    return [*lines, *table, *([f"* best {best[1]}"] if best else [])]
 
 
 def _show(status: RunStatus, *, repaint: bool) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from parallel_ml.adapters.cli.arguments import program
-from parallel_ml.adapters.cli.cells import elapsed, epochs, heading, remark
+from parallel_ml.adapters.cli.cells import best_job, elapsed, epochs, finite, heading, marked, remark
 from parallel_ml.adapters.cli.table import Column, draw
 from parallel_ml.adapters.cli.text import cell_width, number, safe
 from parallel_ml.core.status import JobResult, JobStatus, RunStatus
@@ -32,7 +31,7 @@ def summary_lines(status: RunStatus, results: Sequence[JobResult], width: int | 
         results: What became of its jobs, in the same order.
         width: Cells of the terminal; None is as many as wanted.
     """
-    best = best_job(results)
+    best = best_job(results, {result.name: best_val_accuracy(result) for result in results})
     table = _table(status, results, best)
     ends = [_end(job, result) for job, result in zip(status.jobs, results, strict=True)]
     wide = draw([*table, Column("model or error", ends)])
@@ -45,23 +44,10 @@ def summary_lines(status: RunStatus, results: Sequence[JobResult], width: int | 
     return ["", *lines, *mark, *_failures(status), "", *_where(status)]
 
 
-def best_job(results: Sequence[JobResult]) -> tuple[str, str] | None:
-    """Return the job with the best accuracy, and on what it is the best; None where there is nothing to compare."""
-    done = [result for result in results if result.state == "completed"]
-    for what, values in (
-        ("test accuracy", {result.name: _finite(result.metrics.get("test_accuracy")) for result in done}),
-        ("val accuracy", {result.name: best_val_accuracy(result) for result in done}),
-    ):
-        known = {name: value for name, value in values.items() if value is not None}
-        if len(known) > 1:
-            return max(known, key=known.__getitem__), what
-    return None
-
-
 def best_val_accuracy(result: JobResult) -> float | None:
     """Return the best validation accuracy of all epochs."""
     return max(
-        (value for value in map(_finite, result.history.get("val_accuracy", [])) if value is not None), default=None
+        (value for value in map(finite, result.history.get("val_accuracy", [])) if value is not None), default=None
     )
 
 
@@ -91,9 +77,8 @@ def _end(job: JobStatus, result: JobResult) -> str:
 
 def _table(status: RunStatus, results: Sequence[JobResult], best: tuple[str, str] | None) -> list[Column]:
     jobs = status.jobs
-    starred = [f"{safe(job.name)} *" if best and job.name == best[0] else safe(job.name) for job in jobs]
     return [
-        Column("job", starred, floor=10),
+        Column("job", marked([job.name for job in jobs], best and best[0]), floor=10),
         Column("state", [job.state for job in jobs]),
         Column("epochs", [epochs(job) for job in jobs], right=True, rank=3),
         Column("best val acc", [number(best_val_accuracy(result)) for result in results], right=True, rank=2),
@@ -103,13 +88,15 @@ def _table(status: RunStatus, results: Sequence[JobResult], best: tuple[str, str
 
 
 def _failures(status: RunStatus) -> list[str]:
+    """Return the last lines of the first jobs that failed with some, and how many failed that are not among them."""
     failed = [job for job in status.jobs if job.state == "failed"]
+    with_words = ((job, tail) for job in failed if (tail := last_errors(job.paths.get("log"))))
+    told = list(islice(with_words, MOST_FAILURES))
     lines = []
-    for job in failed[:MOST_FAILURES]:
-        if tail := last_errors(job.paths.get("log")):
-            lines += ["", f"{safe(job.name)} failed; the last lines of its stderr:", *(f"    {line}" for line in tail)]
-    if len(failed) > MOST_FAILURES:
-        lines += ["", f"+{len(failed) - MOST_FAILURES} more failed"]
+    for job, tail in told:
+        lines += ["", f"{safe(job.name)} failed; the last lines of its stderr:", *(f"    {line}" for line in tail)]
+    if told and len(told) < len(failed):
+        lines += ["", f"+{len(failed) - len(told)} more failed"]
     return lines
 
 
@@ -134,7 +121,3 @@ def _took(status: RunStatus) -> float | None:
 def _from_here(path: str) -> str:
     here = os.path.relpath(path)
     return safe(path if here.startswith("..") else here)
-
-
-def _finite(value: Any) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None

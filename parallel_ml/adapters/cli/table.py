@@ -1,4 +1,8 @@
-"""Aligned columns that fit a width: columns of less weight are left out first, then long texts are cut."""
+"""Aligned columns that fit a width: columns of less weight are left out first, then long texts are cut.
+
+A row may end in a note. One that has no room there takes the place of the row's last cells, so that it is read whole
+where a column of its own would be cut, and the other rows keep their figures.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,10 @@ from dataclasses import dataclass
 from parallel_ml.adapters.cli.text import cell_width, shorten
 
 _GAP = "  "
+_LEAST_NOTE = 8
+"""Cells of a cut note that still say something."""
+_NOTE_ROOM = 24
+"""Cells that names leave to a note: "2 of 2 slots in use" and its like."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +48,29 @@ class Column:
         return self.natural if self.floor is None else min(self.natural, self.floor)
 
 
-def draw(columns: Sequence[Column], width: int | None = None) -> list[str]:
+@dataclass(frozen=True)
+class Note:
+    """What stands at the end of a row, as safe text.
+
+    Attributes:
+        needed: It is shown at the cost of the row's cells, and cut where even that is not enough; another one is left
+            out where it has no room.
+    """
+
+    text: str = ""
+    needed: bool = True
+
+
+def draw(columns: Sequence[Column], width: int | None = None, notes: Sequence[Note] = ()) -> list[str]:
     """Return the heading and a line for each row; None is as wide as it needs.
 
     >>> draw([Column("job", ["a", "bb"]), Column("epoch", ["1/4", "12/40"], right=True)])
     ['job  epoch', 'a      1/4', 'bb   12/40']
+
+    Args:
+        columns: From left to right.
+        width: Cells of the terminal.
+        notes: One for each row, or none at all. It never takes the place of the first columns without a rank.
     """
     shown = [column for column in columns if column.least or any(column.cells)]
     while width is not None and _total([column.smallest for column in shown]) > width:
@@ -52,10 +78,29 @@ def draw(columns: Sequence[Column], width: int | None = None) -> list[str]:
         if not heaviest.rank:
             break
         shown.remove(heaviest)
+    kept = next((place for place, column in enumerate(shown) if column.rank), len(shown))
     widths = _widths(shown, width)
+    if width is not None:
+        widths[:kept] = _leaving_room(shown[:kept], widths[:kept], width, notes)
     rows = [[column.title for column in shown], *zip(*(column.cells for column in shown), strict=True)]
-    lines = [_GAP.join(_cell(*one) for one in zip(row, widths, shown, strict=True)).rstrip() for row in rows]
+    cells = [[_cell(*one) for one in zip(row, widths, shown, strict=True)] for row in rows]
+    noted = [Note(), *(notes or [Note()] * (len(rows) - 1))]
+    lines = [_line(row, note, kept, width).rstrip() for row, note in zip(cells, noted, strict=True)]
     return lines if width is None else [shorten(line, width) for line in lines]
+
+
+def _line(cells: Sequence[str], note: Note, kept: int, width: int | None) -> str:
+    """Return a row with its note: after as many cells as leave it whole, and at least the first `kept`."""
+    alone = _GAP.join(cells)
+    if not note.text:
+        return alone
+    for count in range(len(cells), kept - 1, -1):
+        before = _GAP.join([*cells[:count], ""])
+        if width is None or cell_width(before + note.text) <= width:
+            return before + note.text
+        if not note.needed:
+            return alone
+    return before + note.text if width is not None and width - cell_width(before) >= _LEAST_NOTE else alone
 
 
 def _widths(columns: Sequence[Column], width: int | None) -> list[int]:
@@ -68,6 +113,18 @@ def _widths(columns: Sequence[Column], width: int | None) -> list[int]:
         widths[place] += more
         spare -= more
     return widths
+
+
+def _leaving_room(columns: Sequence[Column], widths: Sequence[int], width: int, notes: Sequence[Note]) -> list[int]:
+    """Return the widths of the first columns, the names among them cut where else no note could be read."""
+    wanted = min(_NOTE_ROOM, max((cell_width(note.text) for note in notes if note.needed), default=0))
+    over = _total([*widths, wanted]) - width if wanted else 0
+    cut = []
+    for column, cells in zip(columns, widths, strict=True):
+        less = min(max(0, over), cells - column.smallest)
+        cut.append(cells - less)
+        over -= less
+    return cut
 
 
 def _total(widths: Sequence[int]) -> int:

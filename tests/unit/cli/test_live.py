@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -37,6 +38,37 @@ def test_two_hundred_jobs_fit_any_terminal(make_job: MakeJob, make_run: MakeRun,
     lines = live_lines(make_run(*jobs), width, height)
     assert len(lines) <= height - 1
     assert max(map(cell_width, lines)) <= width
+
+
+@pytest.mark.parametrize(
+    ("width", "row"),
+    [
+        (100, "config2  pending    needs 8GiB on one card, 2GiB free on GPU 0"),
+        (40, "config2  pending    needs 8GiB on one c…"),
+    ],
+)
+def test_a_reason_takes_the_place_of_empty_cells(make_job: MakeJob, make_run: MakeRun, width: int, row: str) -> None:
+    """Why a job waits is read, and the figures of the job that runs stay where they are."""
+    metrics = {"train_loss": 0.5, "train_accuracy": 0.75, "val_loss": 0.25, "val_accuracy": 0.9}
+    reason = "needs 8GiB on one card, 2GiB free on GPU 0"
+    jobs = [make_job(epoch=1, epochs=4, metrics=metrics), make_job("config2", "pending", waiting=reason)]
+    lines = live_lines(make_run(*jobs), width, 30)
+    assert re.sub(" {4,}", "    ", lines[3]) == row
+    assert lines[2].endswith("0.9")
+    assert "accuracy" not in lines[2]
+
+
+def test_an_early_stop_hides_no_figure(make_job: MakeJob, make_run: MakeRun) -> None:
+    """It is said where there is room for it."""
+    job = make_job(state="completed", outcome="early_stopped", metrics={"val_accuracy": 0.9}, elapsed_s=4.0)
+    assert live_lines(make_run(job), 80, 24)[2].endswith(" 0.9    4.0s")
+    assert live_lines(make_run(job), 120, 24)[2].endswith("early stopped")
+
+
+def test_other_metrics_are_shown_where_there_is_room(make_job: MakeJob, make_run: MakeRun) -> None:
+    """On a wide terminal."""
+    lines = live_lines(make_run(make_job(metrics={"f1": 0.5})), 160, 24)
+    assert lines[2].endswith("f1 0.5")
 
 
 def test_those_that_run_are_shown_first(make_job: MakeJob, make_run: MakeRun) -> None:

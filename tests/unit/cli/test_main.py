@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,15 @@ def test_every_verb_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -> N
     assert "--json" in shown
 
 
+@pytest.mark.parametrize(("words", "begin"), [(["help"], "usage: "), (["help", "logs"], "usage: ")])
+def test_help_is_a_verb_as_well(words: list[str], begin: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of the program, and of a verb."""
+    assert main(words) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(begin)
+    assert (" logs [-h]" in shown) == (words == ["help", "logs"])
+
+
 def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     """`--version` prints one line."""
     assert main(["--version"]) == 0
@@ -62,6 +72,11 @@ def test_no_verb_is_bad_usage(capsys: pytest.CaptureFixture[str]) -> None:
         (["--runs-dri", "x", "status"], "no option --runs-dri before the verb; did you mean --runs-dir?"),
         (["--json", "status"], "no option --json before the verb"),
         (["run", "--max-paralel", "2"], "no option --max-paralel; did you mean --max-parallel?"),
+        (["run", "--bogus"], "no option --bogus; see "),
+        (["help", "noodles"], "no verb 'noodles'"),
+        (["run", ""], "the name of a configuration is empty"),
+        (["run", "--name", "--", "a.yaml"], "argument --name: expected one argument"),
+        (["status", "--", "one", "--json"], "too many words: --json"),
         (["run", "--max-parallel", "0", "a.yaml"], "must be a whole number from 1 on, not '0'"),
         (["run", "--max-parallel", "two", "a.yaml"], "must be a whole number from 1 on, not 'two'"),
         (["run", "a.yaml", "--notify", "x.yaml"], "--notify is not in this version"),
@@ -87,6 +102,13 @@ def test_a_mistake_is_told_in_a_line(words: list[str], said: str, capsys: pytest
     assert said in told.err
     assert len(told.err.splitlines()) == 1
     assert "Traceback" not in told.err
+
+
+def test_after_two_dashes_everything_is_a_word(capsys: pytest.CaptureFixture[str]) -> None:
+    """What looks like an option is a file there."""
+    assert main(["run", "--name", "night", "--", "a.yaml", "--gpus", "auto"]) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert told == [f"{name}: there is no such file" for name in ("a.yaml", "--gpus", "auto")]
 
 
 def test_a_mistake_starts_nothing(here: Path) -> None:
@@ -155,6 +177,21 @@ def test_a_bug_says_that_it_is_one(error: Exception) -> None:
     lines = failures.lines_of(error)
     assert lines[0].startswith(f"parallel-ml: this is a bug of parallel_ml: {type(error).__name__}")
     assert "PARALLEL_ML_DEBUG=1" in lines[1]
+
+
+def test_a_package_that_is_missing_is_no_bug() -> None:
+    """One line: which, for which Python, and what to do."""
+    error = ModuleNotFoundError("No module named 'structlog.x'", name="structlog.x")
+    assert failures.report(error) == 2
+    what = f"package structlog is not installed for {sys.executable}"
+    told = f"parallel-ml: {what}; run scripts/setup and use .venv/bin/python, or pip install parallel-ml"
+    assert failures.lines_of(error) == [told]
+
+
+@pytest.mark.parametrize("name", ["parallel_ml.nowhere", "json.nowhere"])
+def test_a_module_of_ours_that_is_missing_is_a_bug(name: str) -> None:
+    """And so is one of the standard library that is not there under this name."""
+    assert failures.report(ModuleNotFoundError("no", name=name)) == failures.BUG_EXIT_CODE
 
 
 def test_a_bug_says_where_it_is() -> None:

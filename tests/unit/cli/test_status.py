@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from parallel_ml.adapters.cli.cells import remark, time_left
+from parallel_ml.adapters.cli.cells import own_metrics, time_left
 from parallel_ml.adapters.cli.list import run_lines
 from parallel_ml.adapters.cli.status import status_lines
 from parallel_ml.adapters.cli.stop import ending
@@ -35,6 +35,22 @@ def test_a_status_is_a_table(make_job: MakeJob, make_run: MakeRun) -> None:
         "config1  running  GPU 0 8GiB    2/4  3.0s  0.1235     0.97  1m15s",
         "config2  pending                0/4                                2 of 2 slots in use",
         "config3  failed                                              3.0s  error(1): ValueError: no",
+    ]
+
+
+def test_the_test_accuracy_is_shown_and_the_best_marked(make_job: MakeJob, make_run: MakeRun) -> None:
+    """Of those that are completed, as at the end of a run."""
+    jobs = [
+        make_job("config1", "completed", metrics={"val_accuracy": 0.99, "test_accuracy": 0.95}),
+        make_job("config2", "completed", metrics={"val_accuracy": 0.97, "test_accuracy": 0.96}),
+        make_job("config3", "running", metrics={"val_accuracy": 0.98}),
+    ]
+    assert status_lines(make_run(*jobs))[3:] == [
+        "job        state      val acc  test acc",
+        "config1    completed     0.99      0.95",
+        "config2 *  completed     0.97      0.96",
+        "config3    running       0.98",
+        "* best test accuracy",
     ]
 
 
@@ -77,7 +93,8 @@ def test_the_time_left_is_the_pace_of_the_last_epoch(make_job: MakeJob) -> None:
 
 def test_metrics_of_an_own_script_are_shown(make_job: MakeJob) -> None:
     """What has no column stands at the end of the row."""
-    assert remark(make_job(metrics={"f1": 0.5, "train_loss": 0.1, "learning_rate": 0.01})) == "f1 0.5"
+    metrics = {"f1": 0.5, "train_loss": 0.1, "learning_rate": 0.01}
+    assert own_metrics(make_job(metrics=metrics)) == "f1 0.5"
 
 
 def test_a_list_names_runs_that_nobody_drives(make_job: MakeJob, make_run: MakeRun) -> None:

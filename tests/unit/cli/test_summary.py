@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from parallel_ml.adapters.cli.cells import best_job
 from parallel_ml.adapters.cli.drive import exit_code
-from parallel_ml.adapters.cli.summary import best_job, last_errors, summary_lines
+from parallel_ml.adapters.cli.summary import best_val_accuracy, last_errors, summary_lines
 from parallel_ml.adapters.cli.text import cell_width, safe
 
 if TYPE_CHECKING:
@@ -102,6 +103,18 @@ def test_many_failures_are_counted(
     assert "+3 more failed" in lines
 
 
+def test_those_that_failed_without_a_word_are_counted(
+    make_job: MakeJob, make_run: MakeRun, make_result: MakeResult, tmp_path: Path
+) -> None:
+    """Six failed and one of them says why: five more, not one."""
+    log = write_log(tmp_path / LOG, {"type": "stderr", "message": "no"})
+    silent = [make_job(f"job-{place}", "failed") for place in range(5)]
+    jobs = [*silent, make_job("job-5", "failed", paths={"log": log})]
+    lines = summary_lines(make_run(*jobs), [make_result(job.name, "failed") for job in jobs])
+    assert "job-5 failed; the last lines of its stderr:" in lines
+    assert "+5 more failed" in lines
+
+
 def test_one_job_alone_is_not_the_best(make_result: MakeResult) -> None:
     """Best is a comparison."""
     assert best_job([make_result(metrics={"test_accuracy": 0.9})]) is None
@@ -114,7 +127,7 @@ def test_without_a_test_the_validation_decides(make_result: MakeResult) -> None:
         make_result("b", history={"val_accuracy": [0.9, 0.7]}),
         make_result("c", "failed", history={"val_accuracy": [0.99]}),
     ]
-    assert best_job(results) == ("b", "val accuracy")
+    assert best_job(results, {result.name: best_val_accuracy(result) for result in results}) == ("b", "val accuracy")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parallel_ml.adapters.cli.table import Column, draw
+from parallel_ml.adapters.cli.table import Column, Note, draw
 from parallel_ml.adapters.cli.text import cell_width
 
 NAME = Column("job", ["a_very_long_name", "b"], floor=6)
@@ -41,6 +41,31 @@ def test_the_least_important_column_goes_first() -> None:
     assert draw([NAME, STATE, LOSS, NOTE], 33)[2] == "b         pending  12.5  2 of 2…"
     assert draw([NAME, STATE, LOSS, NOTE], 30)[2] == "b            pending  2 of 2…"
     assert draw([NAME, STATE, LOSS, NOTE], 20)[1] == "a_very_lon…  running"
+
+
+@pytest.mark.parametrize(
+    ("width", "row"),
+    [
+        (None, "b                 pending  12.5  2 of 2 slots in use"),
+        (52, "b                 pending  12.5  2 of 2 slots in use"),
+        (51, "b                 pending  2 of 2 slots in use"),
+        (44, "b               pending  2 of 2 slots in use"),
+        (33, "b       pending  2 of 2 slots in…"),
+        (24, "b       pending  12.5"),
+    ],
+)
+def test_a_note_is_worth_more_than_the_cells_before_it(width: int | None, row: str) -> None:
+    """It takes their place and the room of long names, is cut at last, and goes where nothing of it could be read."""
+    lines = draw([NAME, STATE, LOSS], width, [Note(), Note("2 of 2 slots in use")])
+    assert lines[2] == row
+    assert lines[1].endswith(" 0.1")
+
+
+def test_a_note_that_is_not_needed_takes_nothing_away() -> None:
+    """It stands whole at the end, or not at all."""
+    notes = [Note("accuracy 0.9", needed=False), Note()]
+    assert draw([NAME, STATE, LOSS], 45, notes)[1] == "a_very_long_name  running   0.1  accuracy 0.9"
+    assert draw([NAME, STATE, LOSS], 44, notes)[1] == "a_very_long_name  running   0.1"
 
 
 def test_chinese_text_is_aligned_by_its_cells() -> None:

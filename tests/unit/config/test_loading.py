@@ -48,6 +48,12 @@ def test_an_empty_list_is_an_error(folder: Folder) -> None:
         ConfigManager([], cwd=folder.path, environ={})
 
 
+def test_an_empty_name_is_an_error(folder: Folder) -> None:
+    """It is not taken for the current folder."""
+    folder.write("a.yaml")
+    assert [problem.message for problem in folder.problems("")] == ["the name of a configuration is empty"]
+
+
 def test_a_folder_gives_its_own_files_sorted(folder: Folder) -> None:
     """Neither those below it nor hidden ones."""
     for name in ("c/b.yaml", "c/a.yml", "c/sub/x.yaml", "c/.hidden.yaml", "c/notes.txt"):

@@ -95,6 +95,34 @@ def test_a_doubtful_folder_is_a_warning(folder: Folder, images: Images, classes:
     assert part in warning
 
 
+def test_a_folder_of_several_configurations_is_told_once(folder: Folder, images: Images) -> None:
+    """Ten of them are no reason to say it ten times."""
+    images(cat=50, dog=50, empty=0)
+    names = [folder.write(f"{name}.yaml") for name in "abc"]
+    told = folder.load(*names).preflight()
+    assert [one for one in told if "folders without images" in one] == [
+        "a.yaml:2: data_preprocessing.image_dir: folders without images are no classes: empty"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ratios", "said"),
+    [
+        ("{train: 0.9, validation: 0.1}", ["no test split: no test accuracy at the end"]),
+        ("{train: 0.9, test: 0.1}", ["no validation split: no validation accuracy"]),
+        ("{train: 1}", ["no validation split", "no test split"]),
+    ],
+)
+def test_a_split_that_is_left_out_is_a_warning(folder: Folder, images: Images, ratios: str, said: list[str]) -> None:
+    """Its figures will be missing."""
+    images(cat=50, dog=50)
+    text = SECTIONS.replace("{train: 0.8, validation: 0.1, test: 0.1}", ratios)
+    told = warnings(folder, text)
+    assert len(told) == len(said)
+    for line, part in zip(told, said, strict=True):
+        assert line.startswith(f"a.yaml:4: data_preprocessing.split_ratios: {part}")
+
+
 def test_images_are_known_by_name_or_content(images: Images) -> None:
     """Folders below a class count; hidden files, texts and named pipes do not."""
     root = images(cat=1)
@@ -118,6 +146,8 @@ def test_an_own_program_needs_no_images(folder: Folder) -> None:
     [
         (own("[no-such-program-here]"), 1, "command", "no-such-program-here is not found in PATH"),
         (own("[./train.sh]"), 1, "command", "./train.sh is not a program"),
+        (own("[/tmp]"), 1, "command", "/tmp is not a program that can be run"),
+        (own("[/proc/self/status]"), 1, "command", "/proc/self/status is not a program that can be run"),
         (own("[python3, train.py]"), 1, "command", "there is no file train.py"),
         (own("[sh]", "cwd: gone\n"), 2, "cwd", "there is no folder"),
         (own("[sh]", "env: {PATH: /nowhere}\n"), 1, "command", "not found in PATH"),
@@ -126,6 +156,12 @@ def test_an_own_program_needs_no_images(folder: Folder) -> None:
             2,
             "model_training.checkpoint.filepath",
             "not a folder",
+        ),
+        (
+            own("[sh]", "model_training: {checkpoint: {filepath: /proc/nope/x.pt}}\n"),
+            2,
+            "model_training.checkpoint.filepath",
+            "cannot be written: /proc/nope: No such file or directory",
         ),
     ],
 )
@@ -142,6 +178,74 @@ def test_a_program_that_is_not_executable_gets_a_hint(folder: Folder) -> None:
     assert "chmod +x" in problems(folder, own("[./train.sh]"))[0].hint
 
 
+@pytest.mark.parametrize("text", ["sh -c true && sh", "sh -c true>log", "sh -c true; sh", "sh a.sh &"])
+def test_a_command_for_a_shell_is_a_warning(folder: Folder, text: str) -> None:
+    """No shell runs it, and the program would get the operator as an argument."""
+    (warning,) = warnings(folder, own(f"'{text}'"))
+    assert warning.startswith("a.yaml:1: command: holds ")
+    assert warning.endswith('; no shell is used; write [bash, -c, "..."]')
+
+
+@pytest.mark.parametrize("text", ["[sh, -c, 'true && true']", "\"sh -c 'true && true'\"", "sh -c true\\ \\&\\&"])
+def test_an_operator_in_quotes_is_no_warning(folder: Folder, text: str) -> None:
+    """It is meant for the shell that is started."""
+    assert warnings(folder, own(text)) == []
+
+
+def test_a_word_of_a_shell_gets_a_hint(folder: Folder) -> None:
+    """`gone` is no program, and the rest of the line says why somebody wrote it."""
+    assert "no shell is used" in problems(folder, own("gone && sh"))[0].hint
+
+
+MODEL = "model_training: {epochs: 4, model: 'MODEL'}\n" + SECTIONS.partition("model_training")[0]
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("nowhere:make", "there is no module nowhere"),
+        ("nets.nowhere:make", "there is no module nets.nowhere"),
+        ("plain.more:make", "there is no module plain.more"),
+        ("plain:mak", "plain.py has no mak"),
+        ("plain:print", "plain.py has no print"),
+        ("broken:make", "broken.py:2 is no valid Python"),
+    ],
+)
+def test_a_model_that_cannot_be_called_is_told(folder: Folder, images: Images, model: str, said: str) -> None:
+    """Before anything starts, and without importing it."""
+    images(cat=50, dog=50)
+    folder.write("plain.py", "def make(shape, classes):\n    print()\n\n\nprint('imported')\n")
+    folder.write("broken.py", "\ndef make(:\n")
+    folder.write("nets/__init__.py", "")
+    (problem,) = problems(folder, MODEL.replace("MODEL", model))
+    assert (problem.file, problem.line, problem.key) == ("a.yaml", 1, "model_training.model")
+    assert said in problem.message
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["plain:make", "plain:also", "plain:taken", "nets.small:make", "space.small:make", "anything:goes", "json:dumps"],
+)
+def test_a_model_that_is_there_passes(folder: Folder, images: Images, model: str) -> None:
+    """Defined, assigned or imported, in a module or a package; where only importing could tell, nothing is said."""
+    images(cat=50, dog=50)
+    folder.write("plain.py", "from os import path as taken\nif taken:\n    def make(): pass\nalso = make\n")
+    folder.write("nets/__init__.py", "")
+    folder.write("nets/small.py", "def make(): pass\n")
+    folder.write("space/small.py", "async def make(): pass\n")
+    folder.write("anything.py", "from plain import *\n")
+    assert warnings(folder, MODEL.replace("MODEL", model)) == []
+
+
+def test_a_model_is_looked_for_where_the_process_will_look(folder: Folder, images: Images) -> None:
+    """`env` may add folders."""
+    images(cat=50, dog=50)
+    folder.write("src/far.py", "def make(): pass\n")
+    text = MODEL.replace("MODEL", "far:make")
+    assert "no module far" in problems(folder, text)[0].message
+    assert warnings(folder, f"{text}env: {{PYTHONPATH: src}}\n") == []
+
+
 def test_a_script_is_looked_for_where_the_program_runs(folder: Folder) -> None:
     """In `cwd`, not where the run was typed."""
     folder.write("src/train.py", "")
@@ -156,20 +260,30 @@ def test_a_folder_for_runs_that_cannot_be_is_told(folder: Folder) -> None:
 
 
 def test_a_folder_that_must_be_made_first_is_writable(tmp_path: Path) -> None:
-    """The nearest folder above it counts."""
+    """It is tried, and nothing of that is left."""
     assert unwritable(tmp_path / "a" / "b") == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_nothing_can_be_made_in_is_told(folder: Folder) -> None:
+    """Root may write anywhere, and still not there."""
+    folder.write("a.yaml", own("[sh]"))
+    with pytest.raises(ConfigError) as caught:
+        folder.load("a.yaml").preflight(Path("/proc/x"))
+    told = "the folder for runs cannot be written: /proc/x: No such file or directory"
+    assert [problem.message for problem in caught.value.problems] == [told]
 
 
 def test_a_full_disk_stops_the_run() -> None:
     """A training that cannot save its model is lost."""
-    problem, warning = space_left(50 * MIB, Path("/runs"))
+    problem, warning = space_left(15 * MIB, Path("/runs"))
     assert problem is not None
-    assert (problem.message, warning) == ("only 50MiB are free on the disk of /runs", None)
+    assert (problem.message, warning) == ("only 15MiB are free on the disk of /runs", None)
 
 
 def test_a_nearly_full_disk_is_a_warning() -> None:
     """It may be enough."""
-    assert space_left(500 * MIB, Path("/runs")) == (None, "only 500MiB are free on the disk of /runs")
+    assert space_left(16 * MIB, Path("/runs")) == (None, "only 16MiB are free on the disk of /runs")
 
 
 def test_an_empty_disk_is_fine() -> None:

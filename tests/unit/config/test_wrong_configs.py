@@ -139,8 +139,20 @@ WRONG = {
     "a layer of nothing": (
         DATA + "model_training: {epochs: 1, hidden_units: [64, 0]}\n",
         2,
+        "model_training.hidden_units[1]",
+        "not 0",
+    ),
+    "a layer of nothing alone": (
+        DATA + "model_training: {epochs: 1, hidden_units: 0}\n",
+        2,
         "model_training.hidden_units",
         "not 0",
+    ),
+    "no layers in a list": (
+        DATA + "model_training: {epochs: 1, hidden_units: []}\n",
+        2,
+        "model_training.hidden_units",
+        "1 to 64 values",
     ),
     "an unknown model": (
         DATA + "model_training: {epochs: 1, model: resnet51}\n",
@@ -320,6 +332,17 @@ def test_no_message_speaks_of_the_validator(folder: Folder, text: str) -> None:
     """The words of the validation library are for programmers."""
     (problem,) = folder.problems(folder.write("bad.yaml", text))
     assert not any(word in str(problem) for word in ("Input", "pydantic", "valid ", "Extra inputs", "Traceback", "<"))
+
+
+def test_every_wrong_entry_of_a_list_is_told(folder: Folder) -> None:
+    """Each with its place, and its line where it has one of its own."""
+    text = DATA + "model_training:\n  epochs: 1\n  hidden_units:\n    - 0\n    - 64\n    - -3\n"
+    told = [(one.line, one.key, one.message) for one in folder.problems(folder.write("a.yaml", text))]
+    wanted = "must be a whole number from 1 to 65536, not"
+    assert told == [
+        (5, "model_training.hidden_units[0]", f"{wanted} 0"),
+        (7, "model_training.hidden_units[2]", f"{wanted} -3"),
+    ]
 
 
 def test_all_problems_of_all_files_come_at_once(folder: Folder) -> None:
