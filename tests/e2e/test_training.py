@@ -228,12 +228,13 @@ def test_a_training_that_diverges_says_so(tmp_path: Path) -> None:
         train_here(path)
 
 
-def test_a_training_stopped_in_its_first_epoch_leaves_a_model(tmp_path: Path) -> None:
-    """There is no best one yet; the one that there is can be loaded."""
+def test_a_training_stopped_in_its_first_epoch_leaves_a_state_and_no_best_model(tmp_path: Path) -> None:
+    """No epoch was judged: what is called the best must not be a guess."""
     path = resolve(tmp_path / "job", draw(tmp_path / "images", 12))
     with pytest.raises(Released):
         train_here(path, stop_at=1)
-    assert output_shape(tmp_path / "job" / "best.keras") == (None, 3)
+    assert not (tmp_path / "job" / "best.keras").exists()
+    assert (tmp_path / "job" / "checkpoints" / "last_state.npz").exists()
 
 
 def test_a_model_of_the_users_own_is_trained_and_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
