@@ -14,6 +14,7 @@ from parallel_ml.core.model import (
     Allocation,
     Job,
     JobState,
+    Machine,
     Outcome,
     OutcomeKind,
     ProcessId,
@@ -183,6 +184,15 @@ def due(state: RunState, now: float) -> Iterator[Stimulus]:
             yield Stop(job.name, cause=OutcomeKind.TIMEOUT)
 
 
+def on_lost_devices(state: RunState, machine: Machine) -> Iterator[Stimulus]:
+    """Yield what the loss of cards brings: the end of each running attempt that holds one of them."""
+    lost = {device.uuid for device in machine.devices if device.lost}
+    for job in state.jobs.values() if lost else ():
+        holds = job.holds
+        if job.state is JobState.RUNNING and holds and any(share.gpu_uuid in lost for share in holds.shares):
+            yield Stop(job.name, cause=OutcomeKind.GPU_LOST)
+
+
 def next_due(state: RunState) -> float | None:
     """Return when `due` will next have something, or None."""
     times = [job.due_at for job in state.jobs.values() if job.due_at is not None]
@@ -240,8 +250,14 @@ def _ended_while_stopping(job: Job, stimulus: Ended, now: float) -> Decision:
     if cause is OutcomeKind.STOPPED:
         ended = ev.AttemptEnded(job.name, stimulus.attempt, Outcome(cause))
         return Decision((ended, ev.JobFinished(job.name, JobState.STOPPED)))
+    return _after(job, stimulus.attempt, Outcome(cause), _why_stopped(job, cause), now)
+
+
+def _why_stopped(job: Job, cause: OutcomeKind) -> str:
+    if cause is OutcomeKind.GPU_LOST:
+        return "its GPU was lost: it fell off the bus or needs a reset"
     limit = f"{job.spec.timeout_s:g} s" if job.spec.timeout_s is not None else "its limit"
-    return _after(job, stimulus.attempt, Outcome(cause), f"it ran longer than its timeout of {limit}", now)
+    return f"it ran longer than its timeout of {limit}"
 
 
 def _ended_while_pausing(job: Job, stimulus: Ended, now: float) -> Decision:

@@ -63,6 +63,7 @@ class OutcomeKind(StrEnum):
     STOPPED = "stopped"
     LOST = "lost"
     NEVER_STARTED = "never_started"
+    GPU_LOST = "gpu_lost"
     DEPENDENCY = "dependency"
 
 
@@ -108,9 +109,14 @@ class Device:
         index: Its place in PCI bus order.
         uuid: `GPU-...`, `MIG-...` or `SIM-...`; the name that survives a reboot.
         name: The maker's name of it.
-        memory_bytes: All of its memory.
-        foreign_bytes: What processes outside this run hold.
+        memory_bytes: All of its memory that programs can have.
+        foreign_bytes: What is held by neither this run nor a run that leased it.
         lost: It fell off the bus or needs a reset: nothing may be placed on it.
+        leased_bytes: What other runs on this machine were granted, or hold, where that is more.
+        leased_slots: How much of its room for jobs other runs have, from 0.0 to 1.0.
+        leased_to: The ids of those runs.
+        unattributed_bytes: What is in use, beside `foreign_bytes`, where it cannot be measured whose it is: it may be
+            what this run or a lease was granted, and is taken in any case.
     """
 
     index: int
@@ -119,11 +125,25 @@ class Device:
     memory_bytes: int
     foreign_bytes: int = 0
     lost: bool = False
+    leased_bytes: int = 0
+    leased_slots: float = 0.0
+    leased_to: tuple[str, ...] = ()
+    unattributed_bytes: int = 0
+
+    @property
+    def divisible_bytes(self) -> int:
+        """What is divided among the jobs of all runs: everything that no program outside of them holds."""
+        return 0 if self.lost else max(0, self.memory_bytes - self.foreign_bytes)
 
     @property
     def usable_bytes(self) -> int:
-        """What this run may hand out in all: everything that no other process holds."""
-        return 0 if self.lost else max(0, self.memory_bytes - self.foreign_bytes)
+        """What this run may hand out in all: everything that no other program holds and no other run leased."""
+        return max(0, self.divisible_bytes - self.leased_bytes)
+
+    def left_bytes(self, granted_bytes: int) -> int:
+        """Return what may still be granted beside `granted_bytes`; below 0 where other programs came later."""
+        taken = max(granted_bytes + self.leased_bytes, self.unattributed_bytes)
+        return self.divisible_bytes - taken
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from parallel_ml.core.batch import plan_batch
-from parallel_ml.core.model import Allocation, GpuShare, JobState, Machine
-from parallel_ml.core.room import Room, asked_bytes, card_count, parts_of, wants_card
+from parallel_ml.core.model import Allocation, Device, GpuShare, JobState, Machine
+from parallel_ml.core.room import Room, asked_bytes, card_count, parts_of, serves, wants_card
 from parallel_ml.core.units import format_size
 from parallel_ml.core.waiting import why_waiting
 from parallel_ml.errors import PlacementError
@@ -67,15 +67,19 @@ def waiting_reason(state: RunState, machine: Machine, job: Job) -> str | None:
 def check_fits(specs: Sequence[JobSpec], machine: Machine) -> None:
     """Refuse what could never start, even on this machine alone and idle.
 
-    Memory that other programs hold is not counted: it may come back.
+    What other programs hold and other runs leased is not counted: it may come back.
 
     Raises:
         PlacementError: The first job that can never fit, with what it wants and the most there is.
     """
-    idle = replace(machine, devices=tuple(replace(device, foreign_bytes=0) for device in machine.devices))
+    idle = replace(machine, devices=tuple(_idle(device) for device in machine.devices))
     for spec in specs:
         if Room(idle).fit(spec.resources) is None:
             raise _never_fits(spec, idle)
+
+
+def _idle(device: Device) -> Device:
+    return Device(device.index, device.uuid, device.name, device.memory_bytes, lost=device.lost)
 
 
 def cpu_share(machine: Machine, slots: int, asked: int | None = None) -> int | None:
@@ -212,9 +216,12 @@ def _never_fits(spec: JobSpec, idle: Machine) -> PlacementError:
 
 def _cards_never_fit(spec: JobSpec, idle: Machine) -> PlacementError:
     wants, count = spec.resources, card_count(spec.resources)
-    alive = [device for device in idle.devices if not device.lost]
+    alive = [device for device in idle.devices if serves(device, wants)]
     if len(alive) < count:
-        lost = f" that works ({len(idle.devices) - len(alive)} lost)" if len(alive) < len(idle.devices) else ""
+        lost_count = sum(device.lost for device in idle.devices)
+        lost = f" that works ({lost_count} lost)" if lost_count else ""
+        if len(alive) + lost_count < len(idle.devices):
+            lost += " (a process can use one MIG instance only)"
         return PlacementError(spec.name, _gpus(count), f"this machine has {len(alive)}{lost}", "lower resources.gpus")
     sizes = sorted((device.memory_bytes for device in alive), reverse=True)
     asked = asked_bytes(wants, sizes[0])

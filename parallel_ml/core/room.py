@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 
 _ROUNDING = 1e-9
 """Slots are sums of 1/n: ten tenths come to a little less than one."""
+_FRACTION_SLACK = 32
+"""A fraction of a card is met where no more than 1/32 of it is missing: the driver itself takes some memory of a card,
+more with the first program on it, so that two jobs of 0.5 would otherwise never share one."""
+MIG_PREFIX = "MIG-"
+"""How the uuid of a part of a card begins that the driver keeps apart; CUDA gives a process no second one."""
 
 
 def wants_card(wants: Resources, machine: Machine) -> bool:
@@ -28,6 +33,11 @@ def wants_card(wants: Resources, machine: Machine) -> bool:
 def card_count(wants: Resources) -> int:
     """Return how many different cards a job that runs on cards takes."""
     return 1 if wants.gpus is None else wants.gpus
+
+
+def serves(device: Device, wants: Resources) -> bool:
+    """Return whether the job could use the card at all, were it empty: a lost one never, a MIG instance only alone."""
+    return not device.lost and (card_count(wants) == 1 or not device.uuid.startswith(MIG_PREFIX))
 
 
 def parts_of(wants: Resources) -> int:
@@ -51,26 +61,32 @@ def least_bytes(wants: Resources, card_bytes: int) -> int:
     alone takes several hundred MiB, so a sliver that other programs left over is out of memory at once.
     """
     asked = asked_bytes(wants, card_bytes)
-    return asked if asked is not None else max(MIB, min(GIB, card_bytes // (2 * parts_of(wants))))
+    if asked is not None:
+        return asked if wants.gpu_memory_fraction is None else asked - asked // _FRACTION_SLACK
+    return max(MIB, min(GIB, card_bytes // (2 * parts_of(wants))))
 
 
 class CardRoom:
     """What is left of one card.
 
     Attributes:
-        slots: The part of its room for jobs that no job of ours holds; 1.0 is an empty card, 0.0 a lost one.
-        free_bytes: What neither other programs nor our grants hold; below 0 where other programs came later.
+        slots: The part of its room for jobs that no job holds; 1.0 is an empty card, 0.0 a lost one.
     """
 
     def __init__(self, device: Device) -> None:
-        """Start with no job of ours on it."""
+        """Start with no job of ours on it; what other runs leased is taken."""
         self.device = device
-        self.slots = 0.0 if device.lost else 1.0
-        self.free_bytes = device.usable_bytes
+        self.slots = 0.0 if device.lost else max(0.0, 1.0 - device.leased_slots)
+        self._granted_bytes = 0
+
+    @property
+    def free_bytes(self) -> int:
+        """What neither other programs, nor other runs, nor our grants hold; below 0 where others came later."""
+        return self.device.left_bytes(self._granted_bytes)
 
     def has_slot(self, wants: Resources) -> bool:
         """Return whether one more such job may come, whatever its memory."""
-        return self.slots + _ROUNDING >= 1 / parts_of(wants)
+        return serves(self.device, wants) and self.slots + _ROUNDING >= 1 / parts_of(wants)
 
     def slots_left(self, parts: int) -> int:
         """Return how many jobs that divide the card into `parts` may still come."""
@@ -83,6 +99,8 @@ class CardRoom:
         total = self.device.memory_bytes
         asked = asked_bytes(wants, total)
         grant = self._equal_share(parts_of(wants)) if asked is None else asked
+        if wants.gpu_memory_fraction is not None and grant > self.free_bytes:
+            grant = _whole_mib(self.free_bytes)
         if grant > self.free_bytes or grant < least_bytes(wants, total):
             return None
         return GpuShare(self.device.index, self.device.uuid, grant, grant / total, 1 / parts_of(wants))
@@ -90,16 +108,16 @@ class CardRoom:
     def take(self, share: GpuShare) -> None:
         """Book the share."""
         self.slots -= share.slot_fraction
-        self.free_bytes -= share.memory_bytes
+        self._granted_bytes += share.memory_bytes
 
     def _equal_share(self, parts: int) -> int:
-        """Return 1/parts of what other programs leave, and no more than the like part of what our jobs leave.
+        """Return 1/parts of what other programs leave, and no more than the like part of what jobs and leases leave.
 
         The second bound matters beside a job with a grant of its own size: what that left is divided among the slots
         that are left.
         """
         slots_left = max(1.0, round(self.slots * parts, 6))
-        return _whole_mib(min(self.device.usable_bytes // parts, int(self.free_bytes / slots_left)))
+        return _whole_mib(min(self.device.divisible_bytes // parts, int(self.free_bytes / slots_left)))
 
 
 class Room:

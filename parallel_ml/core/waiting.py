@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from parallel_ml.core.room import asked_bytes, card_count, least_bytes, parts_of, wants_card
+from parallel_ml.core.room import asked_bytes, card_count, least_bytes, parts_of, serves, wants_card
 from parallel_ml.core.units import format_size
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def _cpu_slots(room: Room, wants: Resources) -> str | None:
 
 def _cards(room: Room, wants: Resources) -> str | None:
     count = card_count(wants)
-    alive = [card for card in room.cards if not card.device.lost]
+    alive = [card for card in room.cards if serves(card.device, wants)]
     if len(alive) < count:
         lost = ", ".join(str(card.device.index) for card in room.cards if card.device.lost)
         return f"needs {_gpus(count)}, {len(alive)} left (lost: GPU {lost})"
@@ -45,9 +45,9 @@ def _slots(alive: list[CardRoom], open_count: int, wants: Resources) -> str:
     count, parts = card_count(wants), parts_of(wants)
     if count > 1 or wants.exclusive:
         kind = "without another job" if wants.exclusive else "with a free slot"
-        return f"needs {_gpus(count)} {kind}, {open_count} of {len(alive)} now"
+        return f"needs {_gpus(count)} {kind}, {open_count} of {len(alive)} now{_leases(alive)}"
     total = parts * len(alive)
-    return f"{total - sum(card.slots_left(parts) for card in alive)} of {total} slots in use"
+    return f"{total - sum(card.slots_left(parts) for card in alive)} of {total} slots in use{_leases(alive)}"
 
 
 def _memory(open_cards: list[CardRoom], wants: Resources) -> str:
@@ -61,8 +61,19 @@ def _memory(open_cards: list[CardRoom], wants: Resources) -> str:
     others = f" ({format_size(foreign)} held by other programs)" if foreign else ""
     if count > 1:
         enough = sum(card.share(wants) is not None for card in open_cards)
-        return f"needs {size} on {where}, {enough} with that much free{others}"
-    return f"needs {size} on {where}, {format_size(max(0, best.free_bytes))} free on GPU {best.device.index}{others}"
+        return f"needs {size} on {where}, {enough} with that much free{others}{_leases(open_cards)}"
+    free = format_size(max(0, best.free_bytes))
+    return f"needs {size} on {where}, {free} free on GPU {best.device.index}{others}{_leases([best])}"
+
+
+def _leases(cards: list[CardRoom]) -> str:
+    """Return which of the cards other runs have a part of, " (GPU 0: leased to run X)" say, or ""."""
+    told = [
+        f"GPU {card.device.index}: leased to run {' and '.join(card.device.leased_to)}"
+        for card in cards
+        if card.device.leased_to
+    ]
+    return f" ({', '.join(told)})" if told else ""
 
 
 def _host(room: Room, wants: Resources) -> str:

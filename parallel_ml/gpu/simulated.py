@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 from parallel_ml.core.model import Device
 from parallel_ml.core.units import GIB, MIB, format_size, parse_size
 from parallel_ml.errors import UsageError
+from parallel_ml.gpu.sample import DeviceSample
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 SPEC_PREFIX = "sim:"
 UUID_PREFIX = "SIM-"
@@ -83,9 +84,27 @@ class SimulatedDevices:
         cards = ", ".join(f"{count} x {format_size(size)}" for count, size in self._groups())
         return f"simulated GPUs ({cards}): jobs are placed as on real ones and run on the CPU"
 
-    def devices(self) -> tuple[Device, ...]:
+    def devices(self, own_pids: Collection[int] = ()) -> tuple[Device, ...]:  # noqa: ARG002 - nobody is on paper
         """Return the cards as they are now."""
         return tuple(self._devices)
+
+    def held(self, roots: Collection[int]) -> Mapping[str, Mapping[int, int]]:  # noqa: ARG002
+        """Return nothing: jobs run beside simulated cards, not on them."""
+        return {}
+
+    def samples(self) -> tuple[DeviceSample, ...]:
+        """Return the cards, with what other programs hold; nothing else is there to be measured."""
+        return tuple(
+            DeviceSample(
+                card.index,
+                card.uuid,
+                card.name,
+                card.memory_bytes,
+                card.foreign_bytes,
+                trouble="is lost" if card.lost else "",
+            )
+            for card in self._devices
+        )
 
     def set_foreign(self, index: int, foreign_bytes: int) -> None:
         """Let programs outside the run hold `foreign_bytes` of a card; 0 frees them."""

@@ -15,17 +15,21 @@ from pathlib import Path
 from typing import Any
 
 from parallel_ml.config.manager import ConfigManager
+from parallel_ml.core.model import ProcessId
 from parallel_ml.core.status import JobResult, JobStatus, RunStatus
 from parallel_ml.errors import BackendError, UsageError
+from parallel_ml.gpu.leases import Leases
 from parallel_ml.gpu.manager import GPUManager
 from parallel_ml.monitor.history import build_history
 from parallel_ml.monitor.process_monitor import EventKind, MonitorEvent, ProcessMonitor
+from parallel_ml.runtime.grants import Grants
 from parallel_ml.runtime.local import LocalBackend
 from parallel_ml.runtime.log import open_log
 from parallel_ml.runtime.plan import plan_run
 from parallel_ml.runtime.prepare import AttemptPreparer
 from parallel_ml.runtime.supervisor import Supervisor
 from parallel_ml.store.files import read_json
+from parallel_ml.store.identity import identify
 from parallel_ml.store.layout import RunLayout
 from parallel_ml.store.orders import Order, OrderKind, new_order
 from parallel_ml.store.run_store import RunStore
@@ -192,7 +196,8 @@ class ParallelMLExecutor:
         with contextlib.ExitStack() as stack:
             stack.callback(backend.close)
             log = stack.enter_context(open_log(layout.log))
-            supervisor = Supervisor(store, self._gpus, backend, preparer, monitor, log)
+            grants = Grants(self._gpus, Leases(layout.dir.name), layout, _me())
+            supervisor = Supervisor(store, grants, backend, preparer, monitor, log)
             pressed = stack.enter_context(_signals(supervisor))
             monitor.subscribe(lambda event: log.warning("note", text=event.data["text"]), EventKind.NOTE)
             self._supervisor = supervisor
@@ -294,6 +299,13 @@ def _signals(supervisor: Supervisor) -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _me() -> ProcessId:
+    me = identify()
+    if me is None:
+        raise BackendError("looking at /proc", "it does not know this process; is it mounted?")
+    return me
 
 
 def _result(job: JobStatus) -> JobResult:

@@ -23,6 +23,7 @@ from parallel_ml.core.machine import (
     Resume,
     Retry,
     StartAttempt,
+    Started,
     Stimulus,
     Stop,
     TellShim,
@@ -30,16 +31,16 @@ from parallel_ml.core.machine import (
     due,
     ended_dependencies,
     next_due,
+    on_lost_devices,
 )
 from parallel_ml.core.model import JobState, RunState
-from parallel_ml.core.placement import place
 from parallel_ml.core.recovery import ExitFacts
 from parallel_ml.core.units import MIB
 from parallel_ml.errors import BackendError, ConfigError, StoreError
-from parallel_ml.gpu.manager import GPUManager
 from parallel_ml.monitor.process_monitor import EventKind, MonitorEvent, ProcessMonitor
 from parallel_ml.runtime.backend import AttemptRef, Backend
 from parallel_ml.runtime.clock import SteadyClock
+from parallel_ml.runtime.grants import Grants
 from parallel_ml.runtime.prepare import AttemptPreparer
 from parallel_ml.store.files import free_bytes
 from parallel_ml.store.identity import identify
@@ -48,6 +49,8 @@ from parallel_ml.store.run_store import RunStore
 
 TURN_S = 0.2
 """The longest sleep between two looks at orders and metrics."""
+LOOK_S = 0.5
+"""Memory that other programs free is seen within this time."""
 LAST_PATIENCE_S = 60.0
 """How long a finished run waits for room on a full disk before it gives up writing its end."""
 _WAITS_FOR_ROOM = (errno.ENOSPC, errno.EDQUOT)
@@ -60,14 +63,14 @@ class Supervisor:
     def __init__(
         self,
         store: RunStore,
-        gpus: GPUManager,
+        grants: Grants,
         backend: Backend,
         preparer: AttemptPreparer,
         monitor: ProcessMonitor,
         log: Any,
     ) -> None:
         """Keep the parts; nothing happens before `drive`."""
-        self.store, self.gpus, self.backend, self.preparer = store, gpus, backend, preparer
+        self.store, self.grants, self.backend, self.preparer = store, grants, backend, preparer
         self.monitor, self.log = monitor, log
         self.clock = SteadyClock()
         self._submitted: deque[Order] = deque()
@@ -79,6 +82,7 @@ class Supervisor:
         self._starting = True
         self._leaving: str | None = None
         self._place_at = 0.0
+        self._grants_problem = ""
         self._room, self._room_at = True, 0.0
 
     @property
@@ -167,7 +171,8 @@ class Supervisor:
         refs = []
         if me is not None:
             self._apply_events([ev.SupervisorStarted(me)])
-        self._apply_events([ev.MachineSeen(self.gpus.snapshot())])
+        self.grants.take_over(self.state)
+        self._apply_events([ev.MachineSeen(self.grants.look(self.state))])
         for job in list(self.state.jobs.values()):
             attempt = job.attempt
             if attempt is not None and attempt.ended_at is None:
@@ -216,6 +221,10 @@ class Supervisor:
         for stimulus in stimuli:
             decision = decide(self.state, stimulus, self.clock.now())
             self._apply_events(decision.events)
+            if isinstance(stimulus, Started):
+                self.grants.started(stimulus.job, stimulus.attempt, stimulus.shim)
+            elif isinstance(stimulus, Ended):
+                self.grants.ended(stimulus.job, stimulus.attempt)
             self._effects += decision.effects
 
     def _apply_events(self, events: Iterable[ev.Event]) -> None:
@@ -229,14 +238,22 @@ class Supervisor:
         now = self.clock.now()
         if self._blocked is not None or not self._starting or now < self._place_at:
             return
-        self._place_at = now + 0.5
-        if not any(job.state is JobState.QUEUED for job in self.state.jobs.values()):
+        self._place_at = now + LOOK_S
+        jobs = self.state.jobs.values()
+        if not any(job.state is JobState.QUEUED or ((holds := job.holds) and holds.shares) for job in jobs):
             return
-        machine = self.gpus.snapshot()
-        if machine != self.state.machine:
+        self.grants.keep()
+        machine = self.grants.look(self.state)
+        if self.grants.worth_telling(self.state.machine, machine, now):
             self._apply_events([ev.MachineSeen(machine)])
-        for one in place(self.state, machine):
+        self._apply(list(on_lost_devices(self.state, machine)))
+        for one in self.grants.place(self.state, machine, now):
             self._apply([Placed(one.job, one.allocation, one.batch_size, one.accumulation)])
+        self._place_at = now + LOOK_S
+        if self.grants.problem != self._grants_problem:
+            self._grants_problem = self.grants.problem
+            if self._grants_problem:
+                self._note(self._grants_problem)
 
     # --- acting
 

@@ -9,22 +9,39 @@ import pytest
 from parallel_ml.core.units import GIB
 from parallel_ml.gpu import DeviceSource, GPUManager, NoDevices, SimulatedDevices
 from parallel_ml.gpu.source import detect_devices
+from tests.nvml.standin import Card, StandIn, library, nvml
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+__all__ = ["library", "nvml"]
+
 SOURCES: dict[str, Callable[[], DeviceSource]] = {
     "none": NoDevices,
-    "detected": detect_devices,
+    "detected none": detect_devices,
     "one simulated": lambda: SimulatedDevices([8 * GIB]),
     "mixed simulated": lambda: SimulatedDevices([16 * GIB, 16 * GIB, 8 * GIB]),
 }
+DETECTED: dict[str, list[Card]] = {
+    "cards": [Card("GPU-b", bus="0000:41:00.0", used=GIB), Card("GPU-a", reserved=GIB, used=99 * GIB)],
+    "MIG": [
+        Card("GPU-a", mig=1),
+        Card("MIG-1", parent="GPU-a", total=5 * GIB),
+        Card("MIG-2", parent="GPU-a", total=5 * GIB),
+    ],
+}
 
 
-@pytest.fixture(params=list(SOURCES))
+@pytest.fixture(params=[*SOURCES, *DETECTED])
 def source(request: pytest.FixtureRequest) -> Iterator[DeviceSource]:
     """Return each source in turn, and close it."""
-    made = SOURCES[request.param]()
+    if request.param in DETECTED:
+        stand_in: StandIn = request.getfixturevalue("nvml")
+        stand_in.show(*DETECTED[request.param])
+        made = detect_devices()
+        assert len(made.devices()) == 2
+    else:
+        made = SOURCES[request.param]()
     yield made
     made.close()
 
@@ -44,6 +61,20 @@ def test_uuids_are_unique_and_stay(source: DeviceSource) -> None:
 def test_sizes_are_possible(source: DeviceSource) -> None:
     """No device is empty, and none is fuller than full."""
     assert all(0 <= device.foreign_bytes <= device.memory_bytes > 0 for device in source.devices())
+
+
+def test_a_sample_for_each_device(source: DeviceSource) -> None:
+    """What is measured stands beside what is placed on."""
+    told = [(sample.index, sample.uuid, sample.memory_bytes) for sample in source.samples()]
+    assert told == [(device.index, device.uuid, device.memory_bytes) for device in source.devices()]
+
+
+def test_nobody_holds_more_than_there_is(source: DeviceSource) -> None:
+    """Processes that are not asked for hold nothing, and no card that is not there is spoken of."""
+    uuids = {device.uuid for device in source.devices()}
+    held = source.held(())
+    assert set(held) <= uuids
+    assert not any(held.values())
 
 
 def test_the_spec_makes_a_like_source(source: DeviceSource) -> None:

@@ -11,7 +11,19 @@ from hypothesis import strategies as st
 
 from parallel_ml.core import machine as m
 from parallel_ml.core.events import Record, RunCreated, record_from_json, record_to_json
-from parallel_ml.core.model import Allocation, Attempt, Job, JobSpec, JobState, OutcomeKind, ProcessId, RunState
+from parallel_ml.core.model import (
+    Allocation,
+    Attempt,
+    Device,
+    GpuShare,
+    Job,
+    JobSpec,
+    JobState,
+    Machine,
+    OutcomeKind,
+    ProcessId,
+    RunState,
+)
 from parallel_ml.core.recovery import LOSS_BUDGET, ExitFacts
 from parallel_ml.core.state import fold
 from parallel_ml.errors import InvalidTransition
@@ -214,6 +226,23 @@ def test_a_job_fails_with_the_job_that_it_needs() -> None:
         for stimulus in list(m.ended_dependencies(run)):
             step(run, stimulus)
         assert run.jobs["b"].state is expected
+
+
+def test_a_lost_card_ends_the_attempts_that_hold_it_and_no_others() -> None:
+    """They have failed for a reason of their own; what is on other cards goes on."""
+    on = {name: GpuShare(index, f"GPU-{name}", 1, 0.5, 0.5) for index, name in enumerate("ab")}
+    run = RunState()
+    for name, share in on.items():
+        job = job_in("running")
+        held = replace(job.attempts[0], allocation=Allocation(0, (share,)))
+        run.jobs[name] = replace(job, spec=replace(SPEC, name=name), attempts=(held,))
+    machine = Machine(tuple(Device(i, f"GPU-{name}", "x", 1, lost=name == "a") for i, name in enumerate("ab")), 2, 1)
+    stimuli = list(m.on_lost_devices(run, machine))
+    assert [stimulus.job for stimulus in stimuli] == ["a"]
+    step(run, stimuli[0])
+    step(run, m.Ended("a", 1, ExitFacts(signal=9, asked="stop")))
+    assert (run.jobs["a"].state, str(run.jobs["a"].attempts[0].outcome)) == (S.FAILED, "gpu_lost")
+    assert run.jobs["a"].error == "its GPU was lost: it fell off the bus or needs a reset"
 
 
 def valid(job: Job) -> None:

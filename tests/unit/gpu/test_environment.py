@@ -6,7 +6,7 @@ import pytest
 
 from parallel_ml.core.model import Allocation, GpuShare
 from parallel_ml.core.units import GIB
-from parallel_ml.gpu.environment import child_environment
+from parallel_ml.gpu.environment import child_environment, child_notes, torch_takes_fraction
 
 CPU = Allocation(0)
 
@@ -60,11 +60,52 @@ def test_the_users_settings_of_torch_stay(base: dict[str, str], expected: str) -
     assert found["PYTORCH_ALLOC_CONF"] == expected + "per_process_memory_fraction:0.4688"
 
 
-def test_what_would_break_a_framework_is_blanked() -> None:
-    """JAX refuses both names of its fraction; TensorFlow's asynchronous allocator ignores its limit."""
-    base = {"XLA_PYTHON_CLIENT_MEM_FRACTION": "0.9", "TF_GPU_ALLOCATOR": "cuda_malloc_async"}
+def test_what_would_undo_the_grant_is_overruled_and_said() -> None:
+    """JAX refuses both names of its fraction, and two allocators keep to no limit; the user is told."""
+    base = {
+        "XLA_PYTHON_CLIENT_MEM_FRACTION": "0.9",
+        "XLA_PYTHON_CLIENT_ALLOCATOR": "platform",
+        "TF_GPU_ALLOCATOR": "cuda_malloc_async",
+    }
     found = child_environment(on_cards("GPU-a"), base)
-    assert {name: found[name] for name in base} == dict.fromkeys(base, "")
+    assert {name: found[name] for name in base} == {
+        "XLA_PYTHON_CLIENT_MEM_FRACTION": "",
+        "XLA_PYTHON_CLIENT_ALLOCATOR": "default",
+        "TF_GPU_ALLOCATOR": "",
+    }
+    assert child_notes(on_cards("GPU-a"), base) == (
+        (
+            "XLA_PYTHON_CLIENT_MEM_FRACTION=0.9 is ignored: the memory granted is said by XLA_CLIENT_MEM_FRACTION, "
+            "and JAX refuses both"
+        ),
+        "XLA_PYTHON_CLIENT_ALLOCATOR=platform is ignored: this allocator of JAX keeps to no limit",
+        (
+            "TF_GPU_ALLOCATOR=cuda_malloc_async is ignored: with this allocator the memory granted would be no limit "
+            "for TensorFlow"
+        ),
+    )
+
+
+@pytest.mark.parametrize("allocation", [CPU, on_cards("SIM-0")])
+def test_without_a_real_card_nothing_is_overruled(allocation: Allocation) -> None:
+    """Settings of a GPU's allocator are no matter for a job that has none."""
+    assert child_notes(allocation, {"TF_GPU_ALLOCATOR": "cuda_malloc_async"}) == ()
+
+
+@pytest.mark.parametrize(
+    ("version", "takes"), [("2.9.1", False), ("2.10.0", True), ("2.14.0+cu130", True), ("3.0", True)]
+)
+def test_torch_from_before_the_fraction_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch,
+    version: str,
+    takes: bool,  # noqa: FBT001 - pytest passes by name
+) -> None:
+    """An older torch ends with an error on a key that it does not know."""
+    monkeypatch.setattr("importlib.metadata.version", lambda _: version)
+    torch_takes_fraction.cache_clear()
+    found = child_environment(on_cards("GPU-a"), {"PYTORCH_ALLOC_CONF": "a:1"})
+    torch_takes_fraction.cache_clear()
+    assert ("PYTORCH_ALLOC_CONF" in found) == takes
 
 
 def test_threads_follow_the_cores() -> None:

@@ -39,23 +39,10 @@ def test_other_words_are_refused_with_what_is_allowed(word: str) -> None:
         GPUManager.from_spec(word)
 
 
-def test_no_gpu_is_noted() -> None:
+def test_no_gpu_is_noted(tmp_path: Path) -> None:
     """A machine without a card says that the CPU is used, and for how many jobs at a time."""
-    manager = GPUManager(detect_devices(), cores=8)
+    manager = GPUManager(detect_devices(tmp_path / "no driver"), cores=8)
     assert manager.notes == ("no GPU found: jobs run on the CPU, 4 at a time",)
-
-
-def test_a_card_that_is_not_used_yet_is_noted(tmp_path: Path) -> None:
-    """Where NVIDIA's driver is, nobody is told that there is no GPU."""
-    driver = tmp_path / "version"
-    driver.touch()
-    manager = GPUManager(detect_devices(driver), cores=2)
-    assert manager.notes == (
-        (
-            "NVIDIA driver found, but this version places jobs on simulated devices and the CPU only: "
-            "jobs run on the CPU, 2 at a time"
-        ),
-    )
 
 
 def test_the_cpu_by_choice_is_noted() -> None:
@@ -111,6 +98,22 @@ def test_environment_is_over_the_given_or_our_own(monkeypatch: pytest.MonkeyPatc
     manager = GPUManager(NoDevices())
     assert manager.environment(allocation)["PYTORCH_ALLOC_CONF"].startswith("ours:1,")
     assert manager.environment(allocation, {})["PYTORCH_ALLOC_CONF"].startswith("per_process")
+
+
+def test_samples_of_simulated_cards_are_what_is_on_paper() -> None:
+    """What other programs hold is known of them; everything that is measured is not."""
+    cards = SimulatedDevices([16 * GIB, 8 * GIB])
+    cards.set_foreign(0, GIB)
+    cards.lose(1)
+    first, second = GPUManager(cards).samples()
+    assert (first.used_bytes, first.temperature_c, first.processes, first.trouble) == (GIB, None, None, "")
+    assert (second.uuid, second.trouble) == ("SIM-1", "is lost")
+
+
+def test_whose_pids_they_are_does_not_matter_to_simulated_cards() -> None:
+    """Nobody is on a card of paper, whatever is asked."""
+    manager = GPUManager.from_spec("sim:16GiB")
+    assert manager.snapshot((1, 2, 3)) == manager.snapshot()
 
 
 def test_scale_batch_follows_the_grant() -> None:

@@ -1,0 +1,123 @@
+"""What a run is granted: places on cards that are free now and promised to no other run, written down as leases."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from parallel_ml.core.model import Allocation, Attempt, Job, Machine, ProcessId, RunState
+from parallel_ml.core.placement import Placement, place
+from parallel_ml.errors import StoreError
+from parallel_ml.gpu.leases import Claim, Lease, Leases
+from parallel_ml.gpu.manager import GPUManager
+from parallel_ml.store.layout import RunLayout
+
+PATIENCE_S = 5.0
+"""How long a registry that could not be used is left alone."""
+TELL_EVERY_S = 10.0
+TELL_SHARE = 32
+"""Memory of other programs that moves by less than this part of a card is not told of: it always moves."""
+
+
+class Grants:
+    """Looks at the machine, places jobs on it, and keeps the leases of what they hold.
+
+    Attributes:
+        problem: Why nothing can be placed on real cards now, or "".
+    """
+
+    def __init__(self, gpus: GPUManager, leases: Leases, layout: RunLayout, me: ProcessId) -> None:
+        """Keep the parts; nothing is looked at yet.
+
+        Args:
+            gpus: Sees the cards.
+            leases: This run's.
+            layout: The run's files.
+            me: The supervisor, which holds a lease until the attempt's shim does.
+        """
+        self.gpus, self.problem = gpus, ""
+        self._leases, self._layout, self._me = leases, layout, me
+        self._idle_until = 0.0
+        self._told_at = 0.0
+
+    def take_over(self, state: RunState) -> None:
+        """Write down what live attempts hold already."""
+        for job, attempt in _live(state):
+            with self._noting_problems():
+                self._leases.hold([self._claim(job, attempt.number, attempt.allocation)], attempt.shim or self._me)
+
+    def look(self, state: RunState) -> Machine:
+        """Return the machine as it is now: what this run's own processes hold is not foreign."""
+        own = [attempt.shim.pid for _, attempt in _live(state) if attempt.shim is not None]
+        others: tuple[Lease, ...] = ()
+        with self._noting_problems():  # without them too much may be placed, but never leased
+            others = () if self.gpus.simulated else self._leases.others()
+        return self.gpus.snapshot(own, others)
+
+    def place(self, state: RunState, machine: Machine, now: float) -> list[Placement]:
+        """Return the jobs that start now; what they hold is leased already."""
+        if now < self._idle_until:
+            return []
+        placed = {one.job: one for one in place(state, machine)}
+        if not placed:
+            return []
+        jobs = state.jobs
+        claims = [
+            self._claim(jobs[one.job], len(jobs[one.job].attempts) + 1, one.allocation) for one in placed.values()
+        ]
+        granted: list[Claim] = []
+        with self._noting_problems():
+            granted = self._leases.acquire(claims, self._me, machine.devices)
+        if self.problem:
+            self._idle_until = now + PATIENCE_S
+        return [placed[claim.job] for claim in granted]
+
+    def started(self, job: str, attempt: int, shim: ProcessId) -> None:
+        """Let the attempt's lease live as long as its shim."""
+        with self._noting_problems():
+            self._leases.hand_over(job, attempt, shim)
+
+    def ended(self, job: str, attempt: int) -> None:
+        """Give back what an attempt held."""
+        with self._noting_problems():
+            self._leases.release(job, attempt)
+
+    def keep(self) -> None:
+        """Put back what the registry lost, and try again what failed."""
+        with self._noting_problems():
+            self._leases.keep()
+
+    def worth_telling(self, seen: Machine, machine: Machine, now: float) -> bool:
+        """Say whether a machine differs from the one `seen` so that the log should have it."""
+        if machine == seen:
+            return False
+        moved = len(machine.devices) != len(seen.devices) or any(
+            (new.uuid, new.lost, new.leased_to) != (old.uuid, old.lost, old.leased_to)
+            for new, old in zip(machine.devices, seen.devices, strict=False)
+        )
+        if not moved and now < self._told_at + TELL_EVERY_S:
+            return any(
+                abs(new.foreign_bytes - old.foreign_bytes) * TELL_SHARE > new.memory_bytes
+                for new, old in zip(machine.devices, seen.devices, strict=False)
+            )
+        self._told_at = now
+        return True
+
+    def _claim(self, job: Job, number: int, allocation: Allocation) -> Claim:
+        shim_file = self._layout.job(job.name).attempt(number).shim
+        return Claim(job.name, number, allocation, shim_file)
+
+    @contextlib.contextmanager
+    def _noting_problems(self) -> Iterator[None]:
+        """Take a registry that cannot be used for a reason to wait, never for one to end."""
+        try:
+            yield
+        except StoreError as error:
+            self.problem = str(error)
+        else:
+            self.problem = self._leases.note
+
+
+def _live(state: RunState) -> list[tuple[Job, Attempt]]:
+    """Return the jobs that hold something, with the attempts that hold it."""
+    return [(job, job.attempts[-1]) for job in state.jobs.values() if job.holds is not None]
