@@ -118,7 +118,8 @@ class Supervisor:
                 self.turn()
                 if not self._done(only):
                     self.backend.wait(self._nap_s())
-            self._take_orders()
+                elif self._leaving is None:
+                    self._take_orders()  # one that came in this moment may mean more to do
         except BaseException as error:
             self._leave(f"{type(error).__name__}: {error}")
             raise
