@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from parallel_ml.gpu.manager import GPUManager
     from parallel_ml.monitor.process_monitor import ProcessMonitor
     from parallel_ml.runtime.executor import ParallelMLExecutor
+    from parallel_ml.training.parameters import params
     from parallel_ml.training.reporting import checkpoint_dir, report, should_stop
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "RunStatus",
     "__version__",
     "checkpoint_dir",
+    "params",
     "report",
     "should_stop",
 ]
@@ -47,6 +49,7 @@ _HOMES = {
     "ProcessMonitor": "parallel_ml.monitor.process_monitor",
     "RunStatus": "parallel_ml.core.status",
     "checkpoint_dir": "parallel_ml.training.reporting",
+    "params": "parallel_ml.training.parameters",
     "report": "parallel_ml.training.reporting",
     "should_stop": "parallel_ml.training.reporting",
 }

@@ -76,6 +76,7 @@ class LoadedConfig:
             backoff_s=config.retry.backoff if config.retry else 10.0,
             timeout_s=config.timeout,
             grace_s=config.grace,
+            log_max_bytes=config.log.max_size,
         )
 
     @property

@@ -18,7 +18,7 @@ from parallel_ml.core.units import GIB, MIB
 
 NOT_YET: dict[tuple[str, ...], frozenset[str]] = {
     (): frozenset(
-        ("alerts", "links", "log", "notifications", "on_supervisor_loss", "pause_signal", "sweep", "tracking", "warm")
+        ("alerts", "links", "notifications", "on_supervisor_loss", "pause_signal", "sweep", "tracking", "warm")
     ),
     ("data_preprocessing",): frozenset(("feature_columns", "target_column", "train_data_path")),
     ("model_training",): frozenset(("distribute",)),
@@ -115,6 +115,12 @@ class LoggingSection(Section):
     level: Annotated[str, BeforeValidator(fields.choice("DEBUG", "INFO", "WARNING", "ERROR"))] = "INFO"
 
 
+class LogSection(Section):
+    """The job's log. With `max_size` the oldest lines go when it is full; without, it grows as it must."""
+
+    max_size: Annotated[int, BeforeValidator(fields.size(MIB, 16384 * GIB))] | None = None
+
+
 class Config(Section):
     """A configuration. The three sections of a training alone are a complete one."""
 
@@ -128,15 +134,17 @@ class Config(Section):
     command: Annotated[list[str], BeforeValidator(fields.command)] | None = None
     env: Environment = Field(default_factory=dict)
     cwd: Annotated[str, BeforeValidator(fields.text)] | None = None
+    metrics_from_output: Annotated[bool, BeforeValidator(fields.flag)] | None = None
     grace: Annotated[float, BeforeValidator(fields.duration(0, 3600))] = 10.0
+    log: LogSection = Field(default_factory=LogSection)
     logging: LoggingSection = Field(default_factory=LoggingSection)
     data_preprocessing: DataPreprocessing | None = None
     model_training: ModelTraining | None = None
     result_analysis: ResultAnalysis | None = None
 
-    @field_validator("cwd", mode="after")
+    @field_validator("cwd", "metrics_from_output", mode="after")
     @classmethod
-    def _of_a_command(cls, value: str | None, info: ValidationInfo) -> str | None:
+    def _of_a_command(cls, value: Any, info: ValidationInfo) -> Any:
         if value is not None and not own_program(info):
             raise ValueError("is for an own program; there is no command")
         return value

@@ -273,6 +273,7 @@ class JobSpec:
         timeout_s: An attempt's longest time, or None.
         grace_s: Seconds between asking the process tree to stop and killing it.
         model_path: Where the best model will be, or None for an own program.
+        log_max_bytes: The most that its log may take on the disk, or None.
     """
 
     position: int
@@ -291,6 +292,7 @@ class JobSpec:
     timeout_s: float | None = None
     grace_s: float = 10.0
     model_path: str | None = None
+    log_max_bytes: int | None = None
 
 
 @dataclass(frozen=True)

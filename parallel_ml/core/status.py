@@ -29,6 +29,9 @@ class JobStatus(_Told):
         metrics: The last epoch's metrics by name, and of a completed job the figures of its `result.json`.
         allocation: What the newest attempt holds or held (`Allocation.to_dict`).
         paths: `dir`, `config`, `log`, `metrics`, `model`, `result`; a file that is not there yet is named all the same.
+        resources: What the newest attempt's processes took: `memory_peak_mb`, `gpu_memory_peak_mb`, `cpu_seconds`,
+            `cpu_mean_percent` (of one core); while it runs also `memory_mb`, `cpu_percent`, `processes`, `threads`,
+            `gpu_memory_mb` and `gpu_utilization` of the last sample. Empty before the first.
     """
 
     process_id: int
@@ -50,6 +53,7 @@ class JobStatus(_Told):
     paths: dict[str, str | None] = field(default_factory=dict)
     error: str | None = None
     elapsed_s: float | None = None
+    resources: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form; the keys are those of the fields."""
@@ -98,6 +102,7 @@ class JobResult(_Told):
         metrics: The last epoch's metrics by name, and the figures of `result.json` (`test_accuracy` ...).
         history: Each metric's values, one an epoch: `{"epochs": [1, 2], "train_loss": [...], ...}`.
         paths: `dir`, `config`, `log`, `metrics`, `model`, `result`.
+        resources: What its last attempt took: `memory_peak_mb`, `gpu_memory_peak_mb`, `cpu_seconds` ...
     """
 
     name: str
@@ -107,6 +112,7 @@ class JobResult(_Told):
     history: dict[str, list[Any]]
     paths: dict[str, str | None]
     error: str | None
+    resources: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form; the keys are those of the fields."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-_NOT_SERIES = frozenset({"epoch", "epochs", "nonfinite"})
+_NOT_SERIES = frozenset({"epoch", "epochs", "nonfinite", "source"})
 
 
 def build_history(points: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from parallel_ml.core.model import StrEnum
 from parallel_ml.errors import StoreError
-from parallel_ml.monitor.follow import FileFollower, parse_line
+from parallel_ml.monitor.follow import FileFollower, LogFollower, parse_line
 from parallel_ml.monitor.history import build_history
 from parallel_ml.store.files import write_json
 from parallel_ml.store.layout import JobLayout, RunLayout
@@ -56,7 +56,7 @@ class _Watched:
 
     files: JobLayout
     metrics: FileFollower
-    log: FileFollower
+    log: LogFollower
     points: list[dict[str, Any]] = field(default_factory=list)
     history_due: float | None = None
 
@@ -93,7 +93,7 @@ class ProcessMonitor:
         """Follow a job; one that was followed before goes on where that ended."""
         if job not in self._watched:
             files = self._layout.job(job)
-            fresh = _Watched(files, FileFollower(files.metrics), FileFollower(files.log))
+            fresh = _Watched(files, FileFollower(files.metrics), LogFollower(files.log, files.older_log))
             self._watched[job] = self._settled.pop(job, fresh)
 
     def unwatch(self, job: str) -> None:
@@ -134,7 +134,7 @@ class ProcessMonitor:
         try:
             found = self._poll_metrics(job, watched)
             if any(kind in (None, EventKind.LOG) for kind, _ in self._callbacks):
-                for line in (lines := watched.log.poll().lines):
+                for line in (lines := watched.log.poll()):
                     if (record := parse_line(line)) is not None:
                         self.emit(MonitorEvent(EventKind.LOG, job, record))
                 found = found or bool(lines)

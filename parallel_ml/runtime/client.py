@@ -12,7 +12,7 @@ from typing import Any
 from parallel_ml.core import events as ev
 from parallel_ml.core.status import RunStatus
 from parallel_ml.errors import StoreError, UsageError
-from parallel_ml.monitor.follow import FileFollower, parse_line
+from parallel_ml.monitor.follow import LogFollower, parse_line
 from parallel_ml.store.journal import read_records
 from parallel_ml.store.layout import RunLayout
 from parallel_ml.store.orders import Order, OrderKind, drop_order, new_order
@@ -127,28 +127,35 @@ class RunClient:
 
 
 class LogReader:
-    """Reads the logs of several jobs in the order of time, with what the supervisor has to say of them."""
+    """Reads the logs of several jobs in the order of time, with what the supervisor has to say of them.
+
+    The lines of one job come as they stand in its log, also where the clock was set back meanwhile.
+    """
 
     def __init__(self, layout: RunLayout, jobs: Sequence[str], view: RunView) -> None:
         """Begin at the beginning."""
-        self._followers = {job: FileFollower(layout.job(job).log) for job in jobs}
+        files = {job: layout.job(job) for job in jobs}
+        self._followers = {job: LogFollower(files[job].log, files[job].older_log) for job in jobs}
+        self._newest = dict.fromkeys(jobs, "")
         self._events = layout.events
         self._offset = 0
         self._positions = {name: job.spec.position for name, job in view.state.jobs.items()}
 
     def poll(self) -> list[tuple[str, dict[str, Any]]]:
         """Return what came since the last call: each record of `log.jsonl` with its job's name, oldest first."""
-        found: list[tuple[str, dict[str, Any]]] = []
+        found: list[tuple[str, str, dict[str, Any]]] = []
         for job, follower in self._followers.items():
-            records = (parse_line(line) for line in follower.poll().lines)
-            found += [(job, record) for record in records if record is not None]
+            for record in map(parse_line, follower.poll()):
+                if record is not None:
+                    self._newest[job] = max(self._newest[job], str(record.get("timestamp", "")))
+                    found.append((self._newest[job], job, record))
         told, self._offset = read_records(self._events, self._offset)
         for entry in told:
             event = entry.event
             if isinstance(event, ev.JobEvent) and event.job in self._followers and (text := _told(event)):
-                found.append((event.job, self._system_line(event.job, entry.ts, text)))
-        found.sort(key=lambda pair: str(pair[1].get("timestamp", "")))
-        return found
+                found.append((iso(entry.ts) or "", event.job, self._system_line(event.job, entry.ts, text)))
+        found.sort(key=lambda one: one[0])
+        return [(job, record) for _, job, record in found]
 
     def _system_line(self, job: str, ts: float, text: str) -> dict[str, Any]:
         return {

@@ -319,4 +319,5 @@ def _result(job: JobStatus) -> JobResult:
         history=history,
         paths=job.paths,
         error=job.error,
+        resources=job.resources,
     )

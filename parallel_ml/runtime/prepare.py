@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,9 @@ from parallel_ml.runtime.backend import Launch
 from parallel_ml.runtime.sweep import TOKEN_VARIABLE
 from parallel_ml.store.files import make_dir, store_errors
 from parallel_ml.store.layout import RunLayout
+
+LONGEST_PARAMS = 32 * 1024
+"""In characters; Linux takes 128 KiB a variable (execve(2)), and all of them share the room of the stack."""
 
 
 class AttemptPreparer:
@@ -64,7 +68,10 @@ class AttemptPreparer:
             "cwd": str(_working_folder(loaded, cwd)),
             "grace_s": job.spec.grace_s,
             "log": str(files.log),
+            "older_log": str(files.older_log),
+            "log_max_bytes": job.spec.log_max_bytes,
             "metrics": str(files.metrics),
+            "metrics_from_output": job.spec.kind == "command" and loaded.config.metrics_from_output is not False,
             "result": str(files.result) if job.spec.kind == "command" else None,
         }
         env = self._environment(job, attempt, loaded, config, token)
@@ -110,8 +117,15 @@ class AttemptPreparer:
             "PARALLEL_ML_ATTEMPT_DIR": str(files.attempt(attempt.number).dir),
             "PARALLEL_ML_CHECKPOINT_DIR": str(files.checkpoints),
             "PARALLEL_ML_CONFIG": str(config),
+            "PARALLEL_ML_PARAMS": _params_text(loaded),
             TOKEN_VARIABLE: token,
         }
+
+
+def _params_text(loaded: LoadedConfig) -> str:
+    """Return `params` as JSON; "" where they are too long for an environment, to be read from the configuration."""
+    text = json.dumps(loaded.config.params)
+    return text if len(text) <= LONGEST_PARAMS else ""
 
 
 def _working_folder(loaded: LoadedConfig, cwd: Path) -> Path:

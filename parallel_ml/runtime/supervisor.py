@@ -38,6 +38,7 @@ from parallel_ml.core.recovery import ExitFacts
 from parallel_ml.core.units import MIB
 from parallel_ml.errors import BackendError, ConfigError, StoreError
 from parallel_ml.monitor.process_monitor import EventKind, MonitorEvent, ProcessMonitor
+from parallel_ml.monitor.samples import Sampler
 from parallel_ml.runtime.backend import AttemptRef, Backend
 from parallel_ml.runtime.clock import SteadyClock
 from parallel_ml.runtime.grants import Grants
@@ -72,6 +73,7 @@ class Supervisor:
         """Keep the parts; nothing happens before `drive`."""
         self.store, self.grants, self.backend, self.preparer = store, grants, backend, preparer
         self.monitor, self.log = monitor, log
+        self.sampler = Sampler(store.layout, grants.gpus.samples)
         self.clock = SteadyClock()
         self._submitted: deque[Order] = deque()
         self._inbox: list[Stimulus] = []
@@ -159,6 +161,7 @@ class Supervisor:
         if self._flush():
             self._file_orders()
             self._act()
+        self.sampler.poll(self.state.jobs.values())
         self._tell_watchers()
         self.monitor.poll()
         self.store.snapshot(self.clock.now())
@@ -226,6 +229,7 @@ class Supervisor:
                 self.grants.started(stimulus.job, stimulus.attempt, stimulus.shim)
             elif isinstance(stimulus, Ended):
                 self.grants.ended(stimulus.job, stimulus.attempt)
+                self.sampler.ended(stimulus.job, stimulus.attempt)
             self._effects += decision.effects
 
     def _apply_events(self, events: Iterable[ev.Event]) -> None:

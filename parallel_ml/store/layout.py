@@ -37,6 +37,11 @@ class AttemptLayout:
         """How the attempt ended."""
         return self.dir / "exit.json"
 
+    @property
+    def samples(self) -> Path:
+        """What the attempt's processes took of the machine, a JSON object a sample."""
+        return self.dir / "samples.jsonl"
+
 
 @dataclass(frozen=True)
 class JobLayout:
@@ -53,6 +58,11 @@ class JobLayout:
     def log(self) -> Path:
         """The job's output, a JSON object a line."""
         return self.dir / "log.jsonl"
+
+    @property
+    def older_log(self) -> Path:
+        """What stood in the log before, where it has a cap and was full."""
+        return self.dir / "log.1.jsonl"
 
     @property
     def metrics(self) -> Path:

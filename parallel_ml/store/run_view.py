@@ -23,6 +23,7 @@ from parallel_ml.store.journal import read_records
 from parallel_ml.store.layout import RunLayout
 
 _NOT_METRICS = frozenset({"epoch", "epochs"})
+_TOTALS = ("cpu_seconds", "cpu_mean_percent", "memory_peak_mb", "gpu_memory_peak_mb")
 
 
 class RunView:
@@ -98,6 +99,7 @@ class RunView:
             paths=self._paths(job),
             error=job.error or (attempt.error if attempt else None),
             elapsed_s=round((ended or now) - started, 3) if started is not None else None,
+            resources=_resources(files.attempt(attempt.number).samples, running=ended is None) if attempt else {},
         )
 
     def _paths(self, job: Job) -> dict[str, str | None]:
@@ -131,8 +133,16 @@ def _waiting(job: Job, now: float, reasons: Mapping[str, str], *, supervised: bo
     return reasons.get(job.name)
 
 
+def _resources(path: Path, *, running: bool) -> dict[str, Any]:
+    """Return the newest sample of an attempt; of one that has ended the totals alone."""
+    last = last_metrics(path)
+    if not running:
+        return {name: last[name] for name in _TOTALS if name in last}
+    return {name: value for name, value in last.items() if name not in {"timestamp", "ended"}}
+
+
 def last_metrics(path: Path) -> dict[str, Any]:
-    """Return the newest line of a `metrics.jsonl`, {} where there is none."""
+    """Return the newest line of a `metrics.jsonl` or the like, {} where there is none."""
     for line in last_lines(path, 1):
         try:
             value = json.loads(line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -81,7 +82,26 @@ def remember_run(layout: RunLayout, environ: Mapping[str, str]) -> None:
     with contextlib.suppress(OSError):
         index.parent.mkdir(parents=True, exist_ok=True)
         with index.open("a", encoding="utf-8") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
             stream.write(line)
+
+
+def forget_removed_runs(environ: Mapping[str, str]) -> int:
+    """Take runs out of the per-user index whose folder is there without them, and return how many.
+
+    A folder that is not there may be on a disk that is not mounted now; its runs stay.
+    """
+    with contextlib.suppress(OSError), _index_path(environ).open("r+", encoding="utf-8") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        lines = stream.readlines()
+        kept = [line for line in lines if not _is_removed(line)]
+        if len(kept) < len(lines):
+            # In place, as others wait for the lock of this very file; readers skip what they meet half written.
+            stream.seek(0)
+            stream.writelines(kept)
+            stream.truncate()
+        return len(lines) - len(kept)
+    return 0
 
 
 def run_layouts(folder: RunsFolder, environ: Mapping[str, str]) -> Iterator[RunLayout]:
@@ -102,6 +122,15 @@ def _indexed(environ: Mapping[str, str]) -> dict[str, Path]:
                 entry = json.loads(line)
                 found[str(entry["run"])] = Path(entry["dir"])
     return found
+
+
+def _is_removed(line: str) -> bool:
+    """Whether a line of the index names a run that is gone, or nothing at all."""
+    try:
+        run_dir = Path(json.loads(line)["dir"])
+    except (ValueError, KeyError, TypeError):
+        return True
+    return run_dir.parent.is_dir() and not run_dir.exists()
 
 
 def _index_path(environ: Mapping[str, str]) -> Path:

@@ -18,9 +18,11 @@ from __future__ import annotations
 import logging
 import math
 import os
+import signal
 import threading
 import time
 from pathlib import Path
+from signal import SIGTERM
 from typing import Any
 
 from parallel_ml.training.channel import Channel
@@ -56,7 +58,12 @@ def report(epoch: int | None = None, epochs: int | None = None, **metrics: objec
 
 
 def should_stop() -> bool:
-    """Return whether somebody has asked this job to stop or to pause: save what is needed and leave."""
+    """Return whether somebody has asked this job to stop or to pause: save what is needed and leave.
+
+    A job that asks this in its main thread is not ended by the SIGTERM that comes with such a wish, and has the time of
+    `grace` to leave by itself; a SIGTERM from elsewhere still ends it, and so does one before it has asked for the
+    first time. Where the program handles SIGTERM itself, that is left to it.
+    """
     return _reporter.should_stop()
 
 
@@ -89,7 +96,9 @@ class Reporter:
         self._epochs: int | None = None
         self._names_epochs = False
         self._last_time: float | None = None
-        os.register_at_fork(after_in_child=self._renew_lock)
+        self._talking = 0
+        self._term_came = False
+        os.register_at_fork(after_in_child=self._start_over)
 
     def report(self, epoch: int | None, epochs: int | None, metrics: dict[str, object]) -> None:
         """Build the line of an epoch and send it."""
@@ -101,7 +110,9 @@ class Reporter:
         self._exchange(message)
 
     def should_stop(self) -> bool:
-        """Ask whether to stop."""
+        """Ask whether to stop; from the first time on, SIGTERM is asked about before it ends the process."""
+        if os.environ.get("PARALLEL_ML_SOCKET") and _in_main_thread() and signal.getsignal(SIGTERM) == signal.SIG_DFL:
+            signal.signal(SIGTERM, self._on_term)
         answer = self._exchange({"type": "ask"})
         return answer is not None and answer.get("stop") is not None
 
@@ -116,7 +127,26 @@ class Reporter:
         with self._lock:
             if self._channel is None:
                 self._channel = Channel(name)
-        return self._channel.exchange(message)
+        if not _in_main_thread():
+            return self._channel.exchange(message)
+        self._talking += 1
+        try:
+            answer = self._channel.exchange(message)
+        finally:
+            self._talking -= 1
+        if self._term_came and not self._talking:
+            self._on_term()
+        return answer
+
+    def _on_term(self, *_: object) -> None:
+        """Go on where the guard says that the job was asked to leave; else end as if this were not here."""
+        self._term_came = self._talking > 0  # in the middle of an exchange there can be no other
+        if self._term_came:
+            return
+        answer = self._exchange({"type": "ask"})
+        if answer is None or answer.get("stop") is None:
+            signal.signal(SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), SIGTERM)
 
     def _next_line(self, epoch: int | None, epochs: int | None) -> dict[str, Any]:
         """Return the last line again where the call adds to it, else a new one."""
@@ -133,8 +163,12 @@ class Reporter:
         line["memory_usage"] = resident_mb()
         return line
 
-    def _renew_lock(self) -> None:
+    def _start_over(self) -> None:
+        """Let a forked process, a worker that loads data say, end by SIGTERM as ever."""
         self._lock = threading.RLock()
+        self._talking = 0
+        if signal.getsignal(SIGTERM) == self._on_term:
+            signal.signal(SIGTERM, signal.SIG_DFL)
 
 
 _reporter = Reporter()
@@ -147,6 +181,10 @@ def resident_mb() -> float | None:
     except (OSError, ValueError, IndexError):
         return None
     return round(pages * os.sysconf("SC_PAGE_SIZE") / 2**20, 1)
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 def _enter(line: dict[str, Any], metrics: dict[str, object]) -> None:

@@ -88,8 +88,9 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 
 
 def test_a_user_script_can_report_without_loading_anything_heavy() -> None:
-    """`from parallel_ml import report` adds nothing heavy to a script of the user's own."""
-    code = f"import sys; from parallel_ml import report; print([name for name in {HEAVY!r} if name in sys.modules])"
+    """`from parallel_ml import params, report` adds nothing heavy to a script of the user's own."""
+    names = f"[name for name in {HEAVY!r} if name in sys.modules]"
+    code = f"import sys; from parallel_ml import params, report; print({names})"
     answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
 

@@ -94,6 +94,12 @@ def add_json(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--json", action="store_true", help=f"print {what} as JSON")
 
 
+def examples(parser: argparse.ArgumentParser, *lines: str) -> None:
+    """Show command lines at the end of the help, each without the program's name."""
+    shown = "\n".join(f"  {program()} {line}" for line in lines)
+    parser.epilog = f"{'examples' if len(lines) > 1 else 'example'}:\n{shown}"
+
+
 def at_least_one(text: str) -> int:
     """Read a whole number from 1 on."""
     try:

@@ -17,7 +17,7 @@ WORDS = ("starting", "running", "paused", "stopping", "retrying", "pending", "co
 """The states in the order in which they are counted."""
 _AS_SHOWN = {"train_loss": "loss", "train_accuracy": "accuracy"}
 _NOT_TOLD = frozenset(
-    {"learning_rate", "time_per_epoch", "memory_usage", "gpu_utilization", "epoch", "epochs", "nonfinite"}
+    {"learning_rate", "time_per_epoch", "memory_usage", "gpu_utilization", "epoch", "epochs", "nonfinite", "source"}
 )
 _OWN_COLUMN = frozenset({"loss", "val_accuracy"})
 
@@ -129,6 +129,12 @@ def time_left(job: JobStatus) -> str:
 def elapsed(job: JobStatus) -> str:
     """Return how long the newest attempt has run."""
     return "" if job.elapsed_s is None else format_duration(job.elapsed_s)
+
+
+def memory_peak(job: JobStatus, name: str = "memory_peak_mb") -> str:
+    """Return the most memory that the job's processes had at once; "" where it is not known."""
+    peak = finite(job.resources.get(name))
+    return "" if peak is None else format_size(round(peak * MIB))
 
 
 def remark(job: JobStatus) -> str:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from parallel_ml.adapters.cli import screen
-from parallel_ml.adapters.cli.arguments import add_json, program
+from parallel_ml.adapters.cli.arguments import add_json, examples, program
 from parallel_ml.adapters.cli.cells import FINISHED, counts
 from parallel_ml.adapters.cli.table import Column, draw
 from parallel_ml.adapters.cli.text import ago, safe
@@ -18,6 +18,7 @@ from parallel_ml.runtime.client import list_runs
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what can be given."""
     add_json(parser, "the runs")
+    examples(parser, "list", "list --json")
 
 
 def run(args: argparse.Namespace) -> int:

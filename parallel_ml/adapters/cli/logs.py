@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from parallel_ml.adapters.cli import screen
-from parallel_ml.adapters.cli.arguments import add_json, add_run, at_least_one
+from parallel_ml.adapters.cli.arguments import add_json, add_run, at_least_one, examples
 from parallel_ml.adapters.cli.cells import FINISHED
 from parallel_ml.adapters.cli.text import safe
 from parallel_ml.errors import UsageError
@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-f", "--follow", action="store_true", help="go on until the run, or the job, has finished")
     parser.add_argument("-n", "--lines", type=at_least_one, metavar="N", help="begin with the last N lines")
     add_json(parser, "each line, with its job,")
+    examples(parser, "logs config1 -f", "logs night config2 -n 50")
 
 
 def run(args: argparse.Namespace) -> int:

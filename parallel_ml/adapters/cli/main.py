@@ -75,6 +75,8 @@ def dispatch(words: list[str]) -> int:
         return dispatch([*rest[:1], "--help"])
     if name is None or alone:
         return _without_verb(alone)
+    if name in verbs.HIDDEN:
+        return verbs.load_hidden(name)(rest)
     if name in verbs.NOT_YET:
         raise UsageError(f"{name} is not in this version")
     if name not in verbs.SUMMARIES:
@@ -99,7 +101,7 @@ def split(words: list[str]) -> tuple[list[str], str | None, list[str]]:
 
 def _without_verb(options: list[str]) -> int:
     """Answer the options that stand without a verb, or before one."""
-    listed = "\n".join(f"  {name:<9} {text}" for name, text in verbs.SUMMARIES.items())
+    listed = "\n".join(f"  {name:<10} {text}" for name, text in verbs.SUMMARIES.items())
     text = _HELP.format(program=program(), verbs=listed)
     if "-h" in options or "--help" in options:
         print(text)

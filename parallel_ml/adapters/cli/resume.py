@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from parallel_ml.adapters.cli.arguments import add_json, add_run
+from parallel_ml.adapters.cli.arguments import add_json, add_run, examples
 from parallel_ml.adapters.cli.cells import FINISHED
 from parallel_ml.errors import UsageError
 from parallel_ml.runtime.client import RunClient
@@ -15,6 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     parser.add_argument("--detach", action="store_true", help="leave it running in the background")
     add_json(parser, "the status at the end")
+    examples(parser, "resume", "resume night --detach")
 
 
 def run(args: argparse.Namespace) -> int:

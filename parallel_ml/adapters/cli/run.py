@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from parallel_ml.adapters.cli.arguments import add_json, at_least_one
+from parallel_ml.adapters.cli.arguments import add_json, at_least_one, examples
 from parallel_ml.errors import UsageError
 
 
@@ -19,6 +19,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--detach", action="store_true", help="leave the run in the background and return at once")
     parser.add_argument("--notify", metavar="FILE", help="not in this version")
     add_json(parser, "nothing but the status at the end")
+    examples(
+        parser,
+        "run config/config1.yaml config/config2.yaml",
+        "run configs/ --name night --detach",
+        "run a.yaml --gpus sim:2x16GiB",
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ import sys
 import time
 
 from parallel_ml.adapters.cli import screen
-from parallel_ml.adapters.cli.arguments import add_json, add_run
+from parallel_ml.adapters.cli.arguments import add_json, add_run, examples
 from parallel_ml.adapters.cli.cells import FINISHED, best_job, heading, job_columns, job_notes, staleness
 from parallel_ml.adapters.cli.table import draw
 from parallel_ml.adapters.cli.text import ago, safe, shorten
@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     add_json(parser, "the status")
     parser.add_argument("--watch", action="store_true", help="show it again each second until the run has finished")
+    examples(parser, "status", "status night --watch", "status --json")
 
 
 def run(args: argparse.Namespace) -> int:

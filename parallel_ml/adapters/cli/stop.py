@@ -8,7 +8,7 @@ import sys
 import time
 
 from parallel_ml.adapters.cli import screen
-from parallel_ml.adapters.cli.arguments import add_json, add_run
+from parallel_ml.adapters.cli.arguments import add_json, add_run, examples
 from parallel_ml.adapters.cli.cells import FINISHED, why
 from parallel_ml.adapters.cli.text import safe
 from parallel_ml.core.status import JobStatus
@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--job", metavar="NAME", help="only this job (default: all jobs of the run)")
     parser.add_argument("--now", action="store_true", help="kill at once instead of asking first")
     add_json(parser, "the status afterwards")
+    examples(parser, "stop", "stop --job config2", "stop night --now")
 
 
 def run(args: argparse.Namespace) -> int:

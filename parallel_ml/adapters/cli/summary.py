@@ -9,13 +9,14 @@ from itertools import islice
 from pathlib import Path
 
 from parallel_ml.adapters.cli.arguments import program
-from parallel_ml.adapters.cli.cells import best_job, elapsed, epochs, finite, heading, marked, remark
+from parallel_ml.adapters.cli.cells import best_job, elapsed, epochs, finite, heading, marked, memory_peak, remark
 from parallel_ml.adapters.cli.table import Column, draw
 from parallel_ml.adapters.cli.text import cell_width, number, safe
 from parallel_ml.core.status import JobResult, JobStatus, RunStatus
 from parallel_ml.core.units import format_duration
 from parallel_ml.errors import StoreError
-from parallel_ml.monitor.follow import FileFollower, parse_line
+from parallel_ml.monitor.follow import last_log_lines, parse_line
+from parallel_ml.store.layout import JobLayout
 
 STDERR_LINES = 5
 MOST_FAILURES = 5
@@ -62,8 +63,7 @@ def last_errors(log: str | None, most: int = STDERR_LINES) -> list[str]:
     if not log:
         return []
     try:
-        size = Path(log).stat().st_size
-        lines = FileFollower(Path(log), offset=max(0, size - _TAIL_BYTES)).poll().lines
+        lines = last_log_lines(Path(log), JobLayout(Path(log).parent).older_log, _TAIL_BYTES)
     except (OSError, StoreError):
         return []
     records = [record for line in lines if (record := parse_line(line)) is not None]
@@ -84,6 +84,8 @@ def _table(status: RunStatus, results: Sequence[JobResult], best: tuple[str, str
         Column("best val acc", [number(best_val_accuracy(result)) for result in results], right=True, rank=2),
         Column("test acc", [number(result.metrics.get("test_accuracy")) for result in results], right=True, rank=1),
         Column("time", [elapsed(job) for job in jobs], right=True, rank=4),
+        Column("memory", [memory_peak(job) for job in jobs], right=True, rank=5),
+        Column("GPU memory", [memory_peak(job, "gpu_memory_peak_mb") for job in jobs], right=True, rank=6),
     ]
 
 

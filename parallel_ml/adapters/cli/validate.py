@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from parallel_ml.adapters.cli import failures, screen
-from parallel_ml.adapters.cli.arguments import add_json
+from parallel_ml.adapters.cli.arguments import add_json, examples
 from parallel_ml.adapters.cli.text import safe, shorten
 from parallel_ml.core.units import format_size
 from parallel_ml.errors import ConfigError, ConfigProblem
@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "configs", nargs="*", metavar="CONFIG", help="files, folders or globs (default: config/config.yaml)"
     )
     add_json(parser, "what was found")
+    examples(parser, "validate", "validate configs/ more.yaml")
 
 
 def run(args: argparse.Namespace) -> int:

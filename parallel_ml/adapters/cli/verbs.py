@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -16,10 +17,18 @@ SUMMARIES = {
     "resume": "take over a run whose supervisor is gone",
     "list": "show all runs, newest first",
     "validate": "check configurations, start nothing",
+    "gpus": "show the GPUs, what is free on them and who holds what",
+    "doctor": "say what this machine offers and what to do about what is missing",
+    "init": "write a commented configuration to begin with",
+    "clean": "remove finished runs by age, number or size",
+    "completion": "print a script that completes words in bash, zsh or fish",
 }
 """Each verb with its line in the help."""
 
-NOT_YET = frozenset({"alerts", "clean", "doctor", "gpus", "init", "mcp", "notify", "pause", "report", "retry", "serve"})
+HIDDEN = {"__complete": "complete"}
+"""What the completion scripts call, with the module that answers: not shown, and never guessed at."""
+
+NOT_YET = frozenset({"alerts", "mcp", "notify", "pause", "report", "retry", "serve"})
 """Verbs that are planned and not built yet: refused, never guessed at."""
 
 
@@ -36,3 +45,9 @@ class Verb(Protocol):
 def load(name: str) -> Verb:
     """Return the verb's module; only the one that is used is imported."""
     return cast("Verb", import_module(f"parallel_ml.adapters.cli.{name}"))
+
+
+def load_hidden(name: str) -> Callable[[Sequence[str]], int]:
+    """Return what answers a hidden verb: it takes the words that follow as they are."""
+    module = import_module(f"parallel_ml.adapters.cli.{HIDDEN[name]}")
+    return cast("Callable[[Sequence[str]], int]", module.run)

@@ -10,15 +10,20 @@ import selectors
 import signal
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from parallel_ml.runtime.shim import tree
-from parallel_ml.runtime.shim.lines import LineSplitter, LogWriter
+from parallel_ml.runtime.shim.lines import LineSplitter
 from parallel_ml.runtime.shim.link import Link
+from parallel_ml.runtime.shim.log import LogWriter
 from parallel_ml.runtime.shim.metrics import MetricsWriter
+from parallel_ml.runtime.shim.output_metrics import OutputMetrics
 
 LEFTOVER_GRACE_S = 2.0
 """What a job left running in the background gets this long to end after the job itself has ended."""
+DRAIN_S = 5.0
+"""What stands in the pipes at the end is read for this long; a stranger who holds them may never stop writing."""
 MAX_ERROR_CHARACTERS = 500
 PIPE_BYTES = 1 << 20
 """A job that prints much waits less often for its shim."""
@@ -65,8 +70,17 @@ class Guard:
         """Prepare; nothing is started yet."""
         self.dir, self.plan, self.wake = attempt_dir, plan, wake
         self.selector = selectors.DefaultSelector()
-        self.log = LogWriter(plan["log"], plan["process_id"], os.getpid())
+        self.log = LogWriter(
+            plan["log"],
+            plan["process_id"],
+            os.getpid(),
+            older=plan.get("older_log"),
+            max_bytes=plan.get("log_max_bytes"),
+        )
+        self.flushes: list[Callable[[], None]] = []
         self.metrics = MetricsWriter(plan["metrics"])
+        self.output = OutputMetrics(self.metrics, wanted=plan.get("metrics_from_output", False))
+        self.output_told = False
         self.asked: str | None = None
         self.kill_at: float | None = None
         self.order_seen = ""
@@ -112,6 +126,7 @@ class Guard:
         while running:
             self._serve(TICK_S if self.kill_at is None else max(0.0, min(TICK_S, self.kill_at - time.monotonic())))
             self._obey()
+            self._tell_of_output(self.output.flush())
             tree.reap_strays(pid)
             if self.kill_at is not None and time.monotonic() >= self.kill_at:
                 tree.signal_all(signal.SIGKILL)
@@ -119,8 +134,12 @@ class Guard:
         self.selector.unregister(ended)
         _, status, usage = os.wait4(pid, 0)
         left = tree.end_all(0.0 if self.order_seen == "kill" else LEFTOVER_GRACE_S)
-        while self._serve(0.0):
+        give_up_at = time.monotonic() + DRAIN_S
+        while self._serve(0.0) and time.monotonic() < give_up_at:
             pass
+        for flush in self.flushes:
+            flush()
+        self._tell_of_output(self.output.finish())
         if left and self.asked is None:
             self.log.say(f"{left} processes that the job left running were ended")
         return status, usage
@@ -138,21 +157,25 @@ class Guard:
         os.set_blocking(read, False)
         with contextlib.suppress(OSError):  # where the system grants no more, 64 KiB do
             fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-        splitter = LineSplitter()
+        splitter = LineSplitter(self.log.longest_line)
+
+        def take(lines: list[tuple[str, bool]]) -> None:
+            if kind == "stderr":
+                self.last_error = next((_short(text) for text, _ in reversed(lines) if text.strip()), self.last_error)
+            self.log.write(kind, lines)
 
         def on_data() -> None:
             try:
                 data = os.read(read, 1 << 18)
             except BlockingIOError:
                 return
-            lines = splitter.feed(data) if data else splitter.finish()
-            if kind == "stderr":
-                self.last_error = next((_short(text) for text, _ in reversed(lines) if text.strip()), self.last_error)
-            self.log.write(kind, lines)
+            take(splitter.feed(data) if data else splitter.finish())
+            self._tell_of_output(self.output.feed(kind, data))
             if not data:
                 self.selector.unregister(read)
                 os.close(read)
 
+        self.flushes.append(lambda: take(splitter.finish()))  # a pipe that a stranger holds open has no end
         self.selector.register(read, selectors.EVENT_READ, on_data)
         return write
 
@@ -160,6 +183,7 @@ class Guard:
         """Take a report of the job and answer it."""
         done = True
         if message.get("type") == "epoch" and isinstance(message.get("data"), dict):
+            self.output.give_way()
             done = self.metrics.write(message["data"])
             self._nudge()
         elif message.get("type") == "end":
@@ -210,6 +234,14 @@ class Guard:
                 self._ask_to_end("stop")
 
         self.selector.register(read, selectors.EVENT_READ, on_signal)
+
+    def _tell_of_output(self, written: bool) -> None:  # noqa: FBT001
+        """Tell that an epoch was found in the output, in the log the first time."""
+        if written:
+            if not self.output_told:
+                self.log.say("the job calls no report(): its metrics are read from its output where that is clear")
+            self.output_told = True
+            self._nudge()
 
     def _nudge(self) -> None:
         """Tell the back end that something is new; it may be gone."""

@@ -1,11 +1,8 @@
-"""From the bytes of a pipe to the lines of `log.jsonl`."""
+"""From the bytes of a pipe to lines of text."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
-from datetime import datetime, timezone
-from json.encoder import encode_basestring as _quoted
+from collections.abc import Iterator
 
 MAX_LINE_BYTES = 1 << 20
 """A longer line is written in pieces of this size, each but the last marked `"partial": true`."""
@@ -17,104 +14,49 @@ class LineSplitter:
     A carriage return within a line starts it again, as on a terminal: of a progress bar only the last picture stays.
     """
 
-    def __init__(self) -> None:
-        """Start with nothing."""
+    def __init__(self, longest: int = MAX_LINE_BYTES) -> None:
+        """Start with nothing.
+
+        Args:
+            longest: The most bytes of a piece.
+        """
         self._rest = b""
+        self._longest = longest
 
     def feed(self, data: bytes) -> list[tuple[str, bool]]:
         """Return the lines that `data` completes, each with whether it is a piece that goes on."""
         body, newline, rest = (self._rest + data).rpartition(b"\n")
-        if newline and b"\r" not in body and len(body) <= MAX_LINE_BYTES:  # nearly always; many times quicker
-            lines = [(text, False) for text in _text(body).split("\n")]
+        raw = body.split(b"\n") if newline else []
+        if b"\r" not in body and max(map(len, raw), default=0) <= self._longest:  # nearly always; many times quicker
+            lines = [(text, False) for text in _text(body).split("\n")] if newline else []
         else:
-            lines = [piece for line in body.split(b"\n") for piece in _pieces(line)] if newline else []
+            lines = [piece for line in raw for piece in self._pieces(line)]
         if b"\r" in rest[:-1]:
             rest = rest[rest.rindex(b"\r", 0, len(rest) - 1) + 1 :]
-        while len(rest) > MAX_LINE_BYTES:
-            lines.append((_text(rest[:MAX_LINE_BYTES]), True))
-            rest = rest[MAX_LINE_BYTES:]
-        self._rest = rest
-        return lines
+        *whole, self._rest = _cut(rest, self._longest)
+        return lines + [(_text(piece), True) for piece in whole]
 
     def finish(self) -> list[tuple[str, bool]]:
         """Return what is left without a newline at the end of the stream."""
         rest, self._rest = self._rest, b""
-        return _pieces(rest) if rest else []
+        return self._pieces(rest) if rest else []
+
+    def _pieces(self, line: bytes) -> list[tuple[str, bool]]:
+        line = line.rstrip(b"\r")
+        *first, last = _cut(line[line.rfind(b"\r") + 1 :], self._longest)
+        return [(_text(piece), True) for piece in first] + [(_text(last), False)]
 
 
-def _pieces(line: bytes) -> list[tuple[str, bool]]:
-    line = line.rstrip(b"\r")
-    line = line[line.rfind(b"\r") + 1 :]
-    cut = [line[start : start + MAX_LINE_BYTES] for start in range(0, len(line), MAX_LINE_BYTES)] or [b""]
-    return [(_text(piece), True) for piece in cut[:-1]] + [(_text(cut[-1]), False)]
+def _cut(line: bytes, longest: int) -> Iterator[bytes]:
+    """Cut a line into pieces, at least one, none in the middle of a character of UTF-8."""
+    start = 0
+    while len(line) - start > longest:
+        end = start + longest
+        back = next((back for back in range(4) if line[end - back] & 0xC0 != 0x80), 0)  # 0x80: a character goes on
+        yield line[start : end - back]
+        start = end - back
+    yield line[start:]
 
 
 def _text(data: bytes) -> str:
     return data.decode("utf-8", errors="replace")
-
-
-class LogWriter:
-    """The one writer of a job's `log.jsonl`. A disk that is full loses lines and says how many; it stops nothing."""
-
-    def __init__(self, path: str, process_id: int, pid: int) -> None:
-        """Open the log for appending and end a line that an earlier writer tore."""
-        self.pid = pid
-        self._process_id = process_id
-        self._lost = 0
-        self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        self._end = cut_torn_tail(self._handle)
-
-    def write(self, kind: str, lines: Iterable[tuple[str, bool]]) -> None:
-        """Append lines of one kind: `stdout`, `stderr` or `system`."""
-        now = datetime.now(timezone.utc).isoformat(timespec="microseconds")
-        head = f'{{"timestamp": "{now}", "process_id": {self._process_id}, "pid": {self.pid}, "message": '
-        ends = (f', "type": "{kind}"}}\n', f', "type": "{kind}", "partial": true}}\n')
-        records = [f"{head}{_quoted(message)}{ends[partial]}" for message, partial in lines]
-        if not records:
-            return
-        count = len(records)
-        if self._lost:
-            note = _quoted(f"{self._lost} lines were lost: the disk was full")
-            records.insert(0, f'{head}{note}, "type": "system"}}\n')
-        if self._append("".join(records).encode("utf-8", errors="backslashreplace")):
-            self._lost = 0
-        else:
-            self._lost += count
-
-    def say(self, message: str) -> None:
-        """Append one line of the shim's own."""
-        self.write("system", [(message, False)])
-
-    def _append(self, data: bytes) -> bool:
-        if append_or_cut(self._handle, data, self._end):
-            self._end += len(data)
-            return True
-        return False
-
-
-def append_or_cut(handle: int, data: bytes, end: int) -> bool:
-    """Append all of `data` to a file that is `end` bytes long, or nothing; say which."""
-    view = memoryview(data)
-    try:
-        while view:
-            view = view[os.write(handle, view) :]
-    except OSError:
-        os.ftruncate(handle, end)
-        return False
-    return True
-
-
-def cut_torn_tail(handle: int) -> int:
-    """Cut what stands after the last newline of an open file; return its length."""
-    end = os.fstat(handle).st_size
-    position = end
-    while position > 0:
-        start = max(0, position - 65536)
-        found = os.pread(handle, position - start, start).rfind(b"\n")
-        if found >= 0:
-            position = start + found + 1
-            break
-        position = start
-    if position < end:
-        os.ftruncate(handle, position)
-    return position

@@ -25,7 +25,7 @@ def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     """Each verb with its line, and examples."""
     assert main(["--help"]) == 0
     shown = capsys.readouterr().out
-    assert all(f"  {name:<9} {summary}\n" in shown for name, summary in verbs.SUMMARIES.items())
+    assert all(f"  {name:<10} {summary}\n" in shown for name, summary in verbs.SUMMARIES.items())
     assert "examples:" in shown
 
 
@@ -35,7 +35,8 @@ def test_every_verb_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -> N
     assert main([verb, "--help"]) == 0
     shown = capsys.readouterr().out
     assert "--runs-dir DIR" in shown
-    assert "--json" in shown
+    assert verb == "completion" or "--json" in shown
+    assert f"python -m parallel_ml {verb}" in shown.partition("\nexample")[2]
 
 
 @pytest.mark.parametrize(("words", "begin"), [(["help"], "usage: "), (["help", "logs"], "usage: ")])
@@ -91,6 +92,13 @@ def test_no_verb_is_bad_usage(capsys: pytest.CaptureFixture[str]) -> None:
         (["logs"], "no runs in "),
         (["logs", "-n", "0"], "must be a whole number from 1 on"),
         (["resume"], "no runs in "),
+        (["clean"], "say which runs are to go: --older-than, --keep, --max-size or RUN; for example: "),
+        (["clean", "--older-than", "soon"], "argument --older-than: 'soon' is not a duration"),
+        (["clean", "--keep", "-1"], "--keep"),
+        (["clean", "--max-size", "big"], "argument --max-size: 'big' is not a size"),
+        (["clean", "no-such-run"], "no run no-such-run"),
+        (["gpus", "--gpus", "sim:0x1GiB"], "0 simulated GPUs are not possible"),
+        (["completion", "powershell"], "invalid choice: 'powershell'"),
         (["status", "nowhere/run"], "nowhere/run is not a run's directory"),
     ],
 )

@@ -266,6 +266,12 @@ WRONG = {
     "an infinite priority": (PLAIN + "priority: .inf\n", 3, "priority", "a whole number"),
     "an unknown log level": (PLAIN + "logging: {level: verbose}\n", 3, "logging.level", "DEBUG, INFO"),
     "a folder without a command": (PLAIN + "cwd: src\n", 3, "cwd", "there is no command"),
+    "output without a command": (
+        PLAIN + "metrics_from_output: false\n",
+        3,
+        "metrics_from_output",
+        "there is no command",
+    ),
     "an empty command": ("command: []\n", 1, "command", "must be a list"),
     "a command without its quote": ("command: python 'train.py\n", 1, "command", "not closed"),
     "a command of mappings": ("command: [python, {a: 1}]\n", 1, "command", "one part is a mapping"),

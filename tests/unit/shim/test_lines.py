@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parallel_ml.runtime.shim.lines import MAX_LINE_BYTES, LineSplitter, LogWriter
+from parallel_ml.runtime.shim.lines import MAX_LINE_BYTES, LineSplitter
+from parallel_ml.runtime.shim.log import LogWriter
 
 
 def messages(*chunks: bytes) -> list[str]:
@@ -81,3 +82,14 @@ def test_a_log_ends_whole_after_a_torn_write_and_counts_what_a_full_disk_took(
     log.write("stdout", [("kept", False)])
     lines = [json.loads(line)["message"] for line in path.read_text().splitlines()]
     assert lines == ["old", "3 lines were lost: the disk was full", "kept"]
+
+
+@pytest.mark.parametrize("text", ["训练" * 100, "é" * 300, "🙂" * 90, "a" + "训" * 99])
+def test_a_long_line_is_never_cut_within_a_character(text: str) -> None:
+    """Its pieces together are the line."""
+    for longest in range(50, 60):
+        splitter = LineSplitter(longest)
+        pieces = splitter.feed(text.encode()) + splitter.feed(b" end\n")
+        assert "".join(piece for piece, _ in pieces) == text + " end"
+        assert [partial for _, partial in pieces] == [True] * (len(pieces) - 1) + [False]
+        assert all(len(piece.encode()) <= longest for piece, _ in pieces)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from pathlib import Path
@@ -14,15 +15,17 @@ import pytest
 from parallel_ml.training import checkpoint_dir, reporting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 @pytest.fixture(autouse=True)
-def reporter(monkeypatch: pytest.MonkeyPatch) -> reporting.Reporter:
-    """Start each test with nothing told."""
+def reporter(monkeypatch: pytest.MonkeyPatch) -> Iterator[reporting.Reporter]:
+    """Start each test with nothing told; afterwards SIGTERM means what it meant before."""
     made = reporting.Reporter()
     monkeypatch.setattr(reporting, "_reporter", made)
-    return made
+    before = signal.getsignal(signal.SIGTERM)
+    yield made
+    signal.signal(signal.SIGTERM, before)
 
 
 def told(guard: Any) -> list[dict[str, Any]]:

@@ -1,0 +1,256 @@
+"""What the processes of each running job take of the machine, sampled: `samples.jsonl` of each attempt.
+
+Memory is the sum of the resident sets of all processes of the job: what they share is counted once for each, so that
+it is rather too much than too little. CPU is in percent of one core, of all processes together.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from parallel_ml.core.model import Attempt, Job
+from parallel_ml.core.units import MIB
+from parallel_ml.errors import StoreError
+from parallel_ml.store.files import last_lines, read_json, write_whole
+from parallel_ml.store.identity import is_alive
+from parallel_ml.store.layout import AttemptLayout, RunLayout
+
+if TYPE_CHECKING:
+    from parallel_ml.gpu.sample import DeviceSample
+
+EVERY_S = 2.0
+LOOK_S = 0.25
+"""An attempt that began is seen, and first sampled, within this time."""
+MAX_BYTES = 1 << 20
+"""A file of samples that has grown to this is thinned: every second sample goes."""
+_LEAST_SPAN_S = 0.1
+_log = logging.getLogger("parallel_ml")
+
+
+@dataclass(frozen=True)
+class TreeUse:
+    """What the processes below a shim take at one moment.
+
+    Attributes:
+        cpu_s: CPU time so far, of those that have ended as well.
+        memory_bytes: The sum of their resident sets.
+        pids: The living ones.
+    """
+
+    cpu_s: float
+    memory_bytes: int
+    threads: int
+    pids: frozenset[int]
+
+
+@dataclass
+class _Sampled:
+    """An attempt that is sampled: where it stood at the last sample, and its peaks so far."""
+
+    files: AttemptLayout
+    started: float
+    at: float
+    cpu_s: float = 0.0
+    memory_peak_mb: float | None = None
+    gpu_memory_peak_mb: float | None = None
+
+
+class Sampler:
+    """Samples the running jobs of one run, in their supervisor's turn. Where it fails it stops, and hurts nothing."""
+
+    def __init__(self, layout: RunLayout, cards: Callable[[], Sequence[DeviceSample]]) -> None:
+        """Sample nothing yet.
+
+        Args:
+            layout: The run's files.
+            cards: Returns what is measured of the cards now; asked only when a job that holds one is sampled.
+        """
+        self._layout, self._cards = layout, cards
+        self._sampled: dict[str, _Sampled] = {}
+        self._look_at = self._sample_all_at = 0.0
+        self._broken = False
+
+    def poll(self, jobs: Iterable[Job]) -> None:
+        """Sample the jobs that run: new ones at once, all others when it is time."""
+        now = time.monotonic()
+        if now < self._look_at or self._broken:
+            return
+        self._look_at = now + LOOK_S
+        all_of_them = now >= self._sample_all_at
+        if all_of_them:
+            self._sample_all_at = now + EVERY_S
+        try:
+            wanted = [
+                (job, attempt)
+                for job in jobs
+                if (attempt := job.attempt) is not None
+                and attempt.ended_at is None
+                and attempt.shim is not None
+                and (all_of_them or job.name not in self._sampled)
+            ]
+            if wanted:
+                self._sample(wanted)
+        except Exception:  # noqa: BLE001 - a figure for people must never hurt a run
+            self._broken = True
+            _log.warning("sampling what jobs take failed, and is given up", exc_info=True)
+
+    def ended(self, job: str, number: int) -> None:
+        """Write the last line of an attempt that has ended: its totals, from its own record of the end as well."""
+        sampled = self._sampled.pop(job, None)
+        try:
+            files = self._layout.job(job).attempt(number)
+            told = read_json(files.exit)
+            if not isinstance(told, dict) or told.get("cpu_s") is None:
+                return
+            sampled = sampled or _begin(files, told["started"])
+            sampled.cpu_s = max(sampled.cpu_s, told["cpu_s"])
+            sampled.memory_peak_mb = _most(sampled.memory_peak_mb, _mb(told["max_rss_bytes"]))
+            _append(files.samples, {"timestamp": _iso(told["ended"]), **_totals(sampled, told["ended"]), "ended": True})
+        except Exception:  # noqa: BLE001 - as above
+            _log.warning("the totals of %s could not be written", job, exc_info=True)
+
+    def _sample(self, wanted: Sequence[tuple[Job, Attempt]]) -> None:
+        cards = self._cards() if any(attempt.allocation.shares for _, attempt in wanted) else ()
+        for job, attempt in wanted:
+            if attempt.shim is None or not is_alive(attempt.shim):  # of another host, or about to be found dead
+                continue
+            use = tree_use(attempt.shim.pid)
+            if use is None:
+                continue
+            now = time.time()
+            sampled = self._sampled.get(job.name)
+            if sampled is None:
+                files = self._layout.job(job.name).attempt(attempt.number)
+                sampled = self._sampled[job.name] = _begin(files, attempt.started_at or now)
+            record = _record(
+                sampled, use, now, *(card_use(cards, use.pids) if attempt.allocation.shares else (None, None))
+            )
+            with contextlib.suppress(OSError, StoreError):  # a full disk has no room for this
+                _append(sampled.files.samples, record)
+
+
+def tree_use(shim: int) -> TreeUse | None:
+    """Return what the processes below a shim take now; None where it is gone or not to be seen."""
+    import psutil  # noqa: PLC0415 - only where something runs
+
+    cpu_s, memory_bytes, threads, pids = 0.0, 0, 0, []
+    try:
+        below = _below(shim)
+        waited = psutil.Process(shim).cpu_times()
+    except (OSError, psutil.Error):
+        return None
+    cpu_s += waited.children_user + waited.children_system
+    for pid in below:
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(pid)
+            with process.oneshot():
+                times = process.cpu_times()
+                cpu_s += times.user + times.system + times.children_user + times.children_system
+                if process.status() != psutil.STATUS_ZOMBIE:
+                    memory_bytes += process.memory_info().rss
+                    threads += process.num_threads()
+                    pids.append(pid)
+    return TreeUse(cpu_s, memory_bytes, threads, frozenset(pids))
+
+
+def card_use(cards: Iterable[DeviceSample], pids: frozenset[int]) -> tuple[float | None, int | None]:
+    """Return the MiB that processes hold on cards, and their part of the cards' time in percent; None is not told."""
+    uses = [use for card in cards for use in card.processes or () if use.pid in pids]
+    held = [use.memory_bytes for use in uses if use.memory_bytes is not None]
+    busy = [use.utilization_percent for use in uses if use.utilization_percent is not None]
+    return (_mb(sum(held)) if held else None, sum(busy) if busy else None)
+
+
+def _below(root: int) -> list[int]:
+    """Return the processes below one, in time that is in proportion to their number, not to that of all processes."""
+    found: list[int] = []
+    queue = [root]
+    while queue:
+        pid = queue.pop()
+        below: list[int] = []
+        try:
+            for task in os.listdir(f"/proc/{pid}/task"):
+                with contextlib.suppress(ProcessLookupError), open(f"/proc/{pid}/task/{task}/children", "rb") as stream:
+                    below += map(int, stream.read().split())
+        except OSError:
+            if pid == root:
+                raise
+        found += below
+        queue += below
+    return found
+
+
+def _begin(files: AttemptLayout, started: float) -> _Sampled:
+    """Begin with an attempt, or go on where another supervisor left it."""
+    sampled = _Sampled(files, started, started)
+    with contextlib.suppress(StoreError, ValueError, AttributeError):  # what cannot be read is begun anew
+        for line in last_lines(files.samples, 1):
+            last = json.loads(line)
+            sampled.memory_peak_mb = last.get("memory_peak_mb")
+            sampled.gpu_memory_peak_mb = last.get("gpu_memory_peak_mb")
+    return sampled
+
+
+def _record(
+    sampled: _Sampled, use: TreeUse, now: float, gpu_memory_mb: float | None, gpu_utilization: int | None
+) -> dict[str, Any]:
+    """Return a sample, and take it into the totals."""
+    percent = 100 * max(0.0, use.cpu_s - sampled.cpu_s) / max(_LEAST_SPAN_S, now - sampled.at)
+    memory_mb = _mb(use.memory_bytes)
+    sampled.at, sampled.cpu_s = now, max(sampled.cpu_s, use.cpu_s)
+    sampled.memory_peak_mb = _most(sampled.memory_peak_mb, memory_mb)
+    sampled.gpu_memory_peak_mb = _most(sampled.gpu_memory_peak_mb, gpu_memory_mb)
+    return {
+        "timestamp": _iso(now),
+        "cpu_percent": round(percent, 1),
+        "memory_mb": memory_mb,
+        "processes": len(use.pids),
+        "threads": use.threads,
+        "gpu_memory_mb": gpu_memory_mb,
+        "gpu_utilization": gpu_utilization,
+        **_totals(sampled, now),
+    }
+
+
+def _totals(sampled: _Sampled, now: float) -> dict[str, Any]:
+    return {
+        "cpu_seconds": round(sampled.cpu_s, 2),
+        "cpu_mean_percent": round(100 * sampled.cpu_s / max(_LEAST_SPAN_S, now - sampled.started), 1),
+        "memory_peak_mb": sampled.memory_peak_mb,
+        "gpu_memory_peak_mb": sampled.gpu_memory_peak_mb,
+    }
+
+
+def _append(path: Path, record: dict[str, Any]) -> None:
+    """Append a line, whole or not at all; thin the file first where it has become large."""
+    line = json.dumps(record).encode() + b"\n"
+    with path.open("ab", buffering=0) as stream:
+        end = stream.tell()
+        if end + len(line) <= MAX_BYTES:
+            if stream.write(line) != len(line):
+                stream.truncate(end)
+            return
+    lines = path.read_bytes().splitlines(keepends=True)
+    write_whole(path, b"".join(lines[::2]) + line)
+
+
+def _most(one: float | None, other: float | None) -> float | None:
+    known = [value for value in (one, other) if value is not None]
+    return max(known, default=None)
+
+
+def _mb(size_bytes: int) -> float:
+    return round(size_bytes / MIB, 1)
+
+
+def _iso(at: float) -> str:
+    return datetime.fromtimestamp(at, timezone.utc).isoformat(timespec="milliseconds")
