@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 import sys
@@ -115,7 +116,9 @@ def test_bash_completes(line: str, found: str, here: Path) -> None:
         pytest.skip("no bash here")
     program = here / "bin" / "parallel-ml"
     program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m parallel_ml "$@"\n')
+    program.write_text(
+        f'#!/bin/sh\nPYTHONPATH={shlex.quote(str(ROOT))} exec {shlex.quote(sys.executable)} -m parallel_ml "$@"\n'
+    )
     program.chmod(0o755)
     words = " ".join(f"'{word}'" for word in line.split(" "))
     script = f"""
