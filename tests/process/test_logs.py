@@ -12,13 +12,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from parallel_ml import ParallelMLExecutor
-from parallel_ml.runtime.client import RunClient
+from parallel_ml.runtime.client import LogReader, RunClient
 from parallel_ml.runtime.local import _BOOT
 from parallel_ml.store.files import read_json
 from parallel_ml.store.layout import RunLayout
@@ -60,6 +61,11 @@ def size_of_log(layout: RunLayout) -> int:
 def said(found: list[dict[str, Any]], kind: str = "stdout") -> list[str]:
     """Return the lines of one stream."""
     return [record["message"] for record in found if record["type"] == kind]
+
+
+def numbers_in(reader: LogReader) -> list[int]:
+    """Return the numbers at the end of the job's lines that came."""
+    return [int(text.split()[1]) for text in said([record for _, record in reader.poll()])]
 
 
 @pytest.fixture
@@ -238,18 +244,29 @@ def test_a_reader_follows_a_flood_through_rotations(write: Write, executor: Make
     assert leftovers(layout) == []
 
 
-def test_a_slow_job_loses_no_line_to_a_follower_through_rotations(write: Write, executor: Make) -> None:
-    """The reader looks more often than the log is rotated: then it sees everything."""
-    program = "import time\nfor number in range(9000): print('x' * 200, number); number % 500 or time.sleep(0.03)"
+def test_a_reader_that_keeps_up_loses_no_line_to_rotations(write: Write, executor: Make, tmp_path: Path) -> None:
+    """The job goes on when its last thousand lines were read, and half of the cap holds more than these."""
+    program = f"""
+import os, time
+for number in range(10000):
+    print("x" * 200, number)
+    while number % 1000 == 999 and not os.path.exists({str(tmp_path)!r} + f"/read {{number}}"): time.sleep(0.005)
+"""
     run = executor(write("a", [PYTHON, "-c", program], log={"max_size": "1MiB"}))
     thread = in_background(run)
     reader = RunClient(layout_of(run).dir).follow_logs()
-    followed: list[str] = []
-    while thread.is_alive():
-        followed += said([record for _, record in reader.poll()])
-    followed += said([record for _, record in reader.poll()])
+    numbers: list[int] = []
+
+    def came(last: int) -> bool:
+        numbers.extend(numbers_in(reader))
+        return numbers[-1:] == [last]
+
+    for last in range(999, 10_000, 1000):
+        until(partial(came, last), f"line {last}")
+        (tmp_path / f"read {last}").touch()
+    thread.join()
+    assert numbers + numbers_in(reader) == list(range(10_000))
     assert layout_of(run).job("a").older_log.exists()
-    assert [int(text.split()[1]) for text in followed] == list(range(9000))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")

@@ -8,6 +8,7 @@ from parallel_ml.config.manager import LoadedConfig
 from parallel_ml.core.model import Resources
 from parallel_ml.core.seeds import derive_seed
 from parallel_ml.core.units import GIB, MIB
+from parallel_ml.errors import ConfigError
 from tests.unit.config.conftest import SECTIONS, Folder
 
 
@@ -108,3 +109,11 @@ def test_a_split_that_is_left_out_is_none(folder: Folder) -> None:
     data = load(folder, SECTIONS.replace("validation: 0.1, test: 0.1", "test: 0.2")).config.data_preprocessing
     assert data is not None
     assert data.split_ratios.model_dump() == {"train": 0.8, "validation": 0.0, "test": 0.2}
+
+
+def test_a_log_has_the_cap_that_was_asked_for(folder: Folder) -> None:
+    """None without; never so small that a line would not fit."""
+    assert load(folder, SECTIONS).spec(0).log_max_bytes is None
+    assert load(folder, f"{SECTIONS}log: {{max_size: 100MiB}}\n").spec(0).log_max_bytes == 100 * MIB
+    with pytest.raises(ConfigError, match=r"log\.max_size: must be a size from 1MiB to 16384GiB, not '512KiB'"):
+        load(folder, f"{SECTIONS}log: {{max_size: 512KiB}}\n")
