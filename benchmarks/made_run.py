@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from parallel_ml.core import events as ev
-from parallel_ml.core.model import Allocation, JobSpec, JobState, Machine, Outcome, OutcomeKind, ProcessId
+from parallel_ml.core.model import Allocation, JobSpec, JobState, Machine, ProcessId
+from parallel_ml.core.outcome import Outcome, OutcomeKind
 from parallel_ml.store.identity import identify
 from parallel_ml.store.layout import RunLayout
 from parallel_ml.store.run_store import RunStore, create_run, new_run_id

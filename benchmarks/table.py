@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks.measure import ROOT, Figure, Skipped
 
-CLAIMS = ("imports", "commands", "trivial_jobs", "logs", "supervisor")
+CLAIMS = ("imports", "commands", "trivial_jobs", "refill", "logs", "supervisor")
 RESULTS = ROOT / "benchmarks" / "results"
 
 

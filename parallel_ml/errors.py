@@ -4,6 +4,7 @@ The tree::
 
     ParallelMLError
     ├── ConfigError           a user's configuration is wrong (one or several ConfigProblem)
+    ├── AlertRuleError        an alert rule makes no sense (key, column in its expression)
     ├── UsageError            a request cannot be carried out as it was given (unknown run, unknown job)
     ├── PlacementError        a job can never fit on this machine
     ├── BackendError          a process could not be started or reached
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = [
+    "AlertRuleError",
     "BackendError",
     "ConfigError",
     "ConfigProblem",
@@ -81,6 +83,24 @@ class ConfigError(ParallelMLError):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
+class AlertRuleError(ParallelMLError):
+    """An alert rule makes no sense.
+
+    Attributes:
+        key: The key of the rule that is wrong, or "" for the rule itself.
+        message: What is wrong, in one sentence without a full stop.
+        hint: What to do about it, or "".
+        column: Where in the expression, from 1, or None.
+    """
+
+    def __init__(self, key: str, message: str, hint: str = "", *, column: int | None = None) -> None:
+        """Say which key, what is wrong with it and where."""
+        self.key, self.hint, self.column = key, hint, column
+        self.message = message if column is None else f"column {column} {message}"
+        where = f"{key}: " if key else ""
+        super().__init__(f"{where}{self.message}; {hint}" if hint else f"{where}{self.message}")
+
+
 class UsageError(ParallelMLError):
     """A request names something that is not there, or that cannot be done now."""
 
@@ -91,13 +111,18 @@ class UsageError(ParallelMLError):
 
 
 class PlacementError(ParallelMLError):
-    """A job asks for more than this machine could ever grant."""
+    """A job asks for more than this machine could ever grant, or several do: the first of them, and the others."""
 
-    def __init__(self, job: str, wanted: str, largest: str, hint: str = "") -> None:
-        """Say which job, what it wants and the most there is."""
-        self.job, self.wanted, self.largest = job, wanted, largest
-        text = f"{job}: wants {wanted}, but {largest}"
+    def __init__(self, job: str, wanted: str, largest: str, hint: str = "", *, file: str = "") -> None:
+        """Say which job, of which file, what it wants and the most there is."""
+        self.job, self.wanted, self.largest, self.file = job, wanted, largest, file
+        self.others: tuple[PlacementError, ...] = ()
+        text = f"{file}: {job}: wants {wanted}, but {largest}" if file else f"{job}: wants {wanted}, but {largest}"
         super().__init__(f"{text}; {hint}" if hint else text)
+
+    def __str__(self) -> str:
+        """Return a line for each job."""
+        return "\n".join([str(self.args[0]), *map(str, self.others)])
 
 
 class BackendError(ParallelMLError):

@@ -90,18 +90,18 @@ class Tool:
         self.folder = folder
         self.env = {**os.environ, "PYTHONPATH": str(ROOT), "PARALLEL_ML_RUNS": str(folder / "runs")}
 
-    def start(self, *words: str) -> subprocess.Popen[str]:
+    def start(self, *words: str, **env: str) -> subprocess.Popen[str]:
         """Start it."""
         argv = [sys.executable, "-m", "parallel_ml", *words]
-        return subprocess.Popen(argv, cwd=self.folder, env=self.env, stdout=subprocess.PIPE, text=True)
+        return subprocess.Popen(argv, cwd=self.folder, env={**self.env, **env}, stdout=subprocess.PIPE, text=True)
 
-    def say(self, *words: str) -> str:
+    def say(self, *words: str, **env: str) -> str:
         """Return what it prints."""
-        return self.start(*words).communicate(timeout=PATIENCE_S)[0]
+        return self.start(*words, **env).communicate(timeout=PATIENCE_S)[0]
 
-    def cards(self) -> list[dict[str, Any]]:
-        """Return the cards as they are now."""
-        return list(json.loads(self.say("gpus", "--json"))["gpus"])
+    def cards(self, **env: str) -> list[dict[str, Any]]:
+        """Return the cards as they are now, as the tool sees them in such an environment."""
+        return list(json.loads(self.say("gpus", "--json", **env))["gpus"])
 
     def job(self) -> dict[str, Any]:
         """Return the first job of the newest run."""
@@ -139,6 +139,7 @@ def check_sharing(tool: Tool, report: Report, cards: list[dict[str, Any]]) -> No
     check_grants(report, grants, cards)
     for job in jobs:
         check_inside(report, job, grants.get(job["name"]))
+    check_energy(report, jobs)
     for name, grant in grants.items():
         peak = peaks.get(name)
         good = None if not peak else peak <= grant["memory_limit"] * MIB
@@ -227,6 +228,32 @@ def until(tool: Tool, holds: Any) -> dict[str, Any]:
     return job
 
 
+def check_health(report: Report, cards: list[dict[str, Any]]) -> None:
+    """Which of the figures a card tells; one that it does not tell is null, never 0."""
+    names = ("temperature_c", "power_w", "energy_j", "ecc_uncorrected", "repair_pending", "slowed_by", "last_xid")
+    for card in cards:
+        seen = ", ".join(f"{name} {json.dumps(card[name])}" for name in names)
+        plausible = card["temperature_c"] is None or 0 < card["temperature_c"] < 120
+        report.check(f"GPU {card['index']} is {card['health']}", good=plausible, seen=seen)
+
+
+def check_energy(report: Report, jobs: list[dict[str, Any]]) -> None:
+    """Each training has taken some energy of its card, as far as the card tells of it."""
+    for job in jobs:
+        energy_wh = job["resources"].get("energy_wh")
+        how = "estimated" if job["resources"].get("energy_estimated") else "measured"
+        good = None if energy_wh is None else energy_wh > 0
+        report.check(f"{job['name']} has taken energy", good=good, seen=f"{energy_wh} Wh, {how}")
+
+
+def check_visible(tool: Tool, report: Report, cards: list[dict[str, Any]]) -> None:
+    """CUDA_VISIBLE_DEVICES where the tool is called leaves the card that it names, and none with -1."""
+    last = cards[-1]
+    for value, expected in ((last["uuid"], [last["index"]]), ("-1", [])):
+        seen = [card["index"] for card in tool.cards(CUDA_VISIBLE_DEVICES=value)]
+        report.check(f"CUDA_VISIBLE_DEVICES={value}", good=seen == expected, seen=f"GPUs {seen}")
+
+
 def check_nothing_left(tool: Tool, report: Report, before: list[dict[str, Any]]) -> None:
     """No lease of ours, and the cards as full as they were."""
     after = tool.cards()
@@ -253,6 +280,8 @@ def main() -> int:
         for text in (time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()), tool.say("doctor"), tool.say("gpus")):
             report.note(text.rstrip())
             print(report.lines[-1], end="\n\n", flush=True)
+        check_health(report, cards)
+        check_visible(tool, report, cards)
         check_sharing(tool, report, cards)
         check_foreign(tool, report)
         check_nothing_left(tool, report, cards)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from parallel_ml.config.environment import expand
 from parallel_ml.config.fields import shell_operator
 from parallel_ml.config.loading import Source, load, shape_problem
+from parallel_ml.config.placeholders import misspelt
 from parallel_ml.config.schema import LONGEST_NAME, Config
 from parallel_ml.config.tree import Node, find, in_order, plain
 from parallel_ml.config.validation import validate
@@ -66,6 +68,7 @@ class LoadedConfig:
                 cpus=wanted.cpus,
                 memory_bytes=wanted.memory,
                 allow_cpu=wanted.allow_cpu,
+                min_batch_size=wanted.min_batch_size,
             ),
             batch_size=self.batch_size,
             accumulation=training.gradient_accumulation if training else 1,
@@ -161,7 +164,10 @@ def _checked(
     if config is None or problems:
         return None, problems
     name = config.name or name_of_file(source)
-    warnings = tuple(str(found) for found in _doubtful(config, expanded))
+    doubtful = _doubtful(config, expanded)
+    if not config.name and not Path(source).stem.isascii():
+        doubtful = chain([_shortened(source, name)], doubtful)
+    warnings = tuple(str(found) for found in doubtful)
     loaded = LoadedConfig(source, name, config, plain(tree), warnings, plain(expanded), cwd, tree)
     return loaded.renamed(name), []
 
@@ -169,6 +175,11 @@ def _checked(
 def _within(key: str, other: str) -> bool:
     """Whether a dotted key is another or lies below it: what an unset variable left there is no second finding."""
     return key == other or key.startswith((f"{other}.", f"{other}["))
+
+
+def _shortened(source: str, name: str) -> ConfigProblem:
+    message = f"the job is called {name}: only A-Z, a-z, 0-9, '.', '_' and '-' of a file's name are kept"
+    return ConfigProblem(source, None, "", message, "name: gives it another name")
 
 
 def _doubtful(config: Config, tree: Node) -> Iterator[ConfigProblem]:
@@ -182,6 +193,9 @@ def _doubtful(config: Config, tree: Node) -> Iterator[ConfigProblem]:
         written = find(tree, ("command",))
         if isinstance(written.value, str) and (operator := shell_operator(written.value)):
             yield written.problem(("command",), f"holds {operator!r}, which goes to the program as text", NO_SHELL)
+        if found := misspelt(config.command or ()):
+            message = f"{{{found[0]}}} is no placeholder and goes to the program as text"
+            yield written.problem(("command",), message, f"did you mean {{{found[1]}}}?")
     training, analysis = config.model_training, config.result_analysis
     if training and analysis and analysis.model_path not in {None, training.checkpoint.filepath}:
         path = ("result_analysis", "model_path")

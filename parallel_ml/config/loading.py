@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,7 @@ def find_sources(paths: str | Path | Sequence[str | Path] | None, cwd: Path) -> 
     """Return the files that were meant, in the order given; in the place of what could not be found, why.
 
     Args:
-        paths: Files, directories (their own `*.yaml` and `*.yml`, sorted, not those below) and globs; None is the
+        paths: Files, directories (their own `*.yaml` and `*.yml`, x2 before x10, none below) and globs; None is the
             default file.
         cwd: What relative paths are relative to.
     """
@@ -51,7 +52,7 @@ def _find(named: str, cwd: Path, hint: str) -> list[Source | ConfigProblem]:
     try:
         path = cwd / os.path.expanduser(named)  # noqa: PTH111 - Path.expanduser raises for an unknown user
         if path.is_dir():
-            names = sorted(entry.name for entry in path.iterdir() if _is_config(entry))
+            names = sorted((entry.name for entry in path.iterdir() if _is_config(entry)), key=_natural)
             missing = ConfigProblem(named, None, "", "the folder has no *.yaml of its own")
             return [Source(path / name, os.path.join(named, name)) for name in names] or [missing]  # noqa: PTH118
         if path.exists():
@@ -64,11 +65,17 @@ def _find(named: str, cwd: Path, hint: str) -> list[Source | ConfigProblem]:
 
 
 def _matching(named: str, pattern: Path, cwd: Path) -> list[Source | ConfigProblem]:
-    found = [Path(match) for match in sorted(glob.glob(str(pattern)))]  # noqa: PTH207 - Path.glob refuses absolute ones
+    found = [Path(match) for match in sorted(glob.glob(str(pattern)), key=_natural)]  # noqa: PTH207 - Path.glob refuses absolute ones
     files = [file for file in found if file.is_file()]
     absolute = os.path.isabs(named)  # noqa: PTH117 - as named
     missing = ConfigProblem(named, None, "", "no file matches")
     return [Source(file, str(file) if absolute else os.path.relpath(file, cwd)) for file in files] or [missing]
+
+
+def _natural(name: str) -> tuple[list[str | int], str]:
+    """Return what names are sorted by so that x2 comes before x10: the place in the run decides the seed."""
+    parts = re.split(r"([0-9]+)", name)
+    return [int(part) if place % 2 else part for place, part in enumerate(parts)], name
 
 
 def _is_config(entry: Path) -> bool:

@@ -28,6 +28,7 @@ _MADE_AT_RUN_TIME = frozenset({"__getattr__", "globals"})
 def command_problems(job: LoadedConfig) -> Iterator[ConfigProblem]:
     """Yield why an own program cannot be started."""
     command, config = job.config.command or [], job.config
+    yield from _code_problems(job)
     folder = located(config.cwd or ".", job.cwd)
     if not folder.is_dir():
         yield job.problem(("cwd",), f"there is no folder {folder}")
@@ -48,12 +49,21 @@ def command_problems(job: LoadedConfig) -> Iterator[ConfigProblem]:
         yield job.problem(("command",), f"there is no file {script} in {folder}")
 
 
+def _code_problems(job: LoadedConfig) -> Iterator[ConfigProblem]:
+    """Yield what `code` names and is not there."""
+    for name in job.config.code if isinstance(job.config.code, list) else ():
+        path = located(name, job.cwd)
+        if not path.exists():
+            yield job.problem(("code",), f"there is no {path}", "it is relative to the folder where run is typed")
+
+
 def _is_executable(path: Path) -> bool:
     return path.is_file() and os.access(path, os.X_OK)
 
 
 def model_problems(job: LoadedConfig) -> Iterator[ConfigProblem]:
     """Yield why the function of a `module:function` model cannot be called."""
+    yield from _code_problems(job)
     training = job.config.model_training
     key = "model_type" if training and training.model_type else "model"
     named = (training and (training.model_type or training.model)) or ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import re
 import shutil
 import sys
 from dataclasses import dataclass
@@ -12,13 +11,13 @@ from typing import Any
 
 from parallel_ml.config.fields import located
 from parallel_ml.config.loaded import LoadedConfig
+from parallel_ml.config.placeholders import PLACEHOLDER
 from parallel_ml.config.sections import DataPreprocessing, EarlyStopping, ModelTraining
 from parallel_ml.config.yaml_text import dump
 from parallel_ml.core.batch import BatchPlan
 from parallel_ml.store.files import write_whole
 
-_PLACEHOLDER = re.compile(r"\{(config|checkpoint_dir|job_dir|seed|name)\}")
-_NOT_FOR_THE_PROCESS = frozenset({"env", "extends", "notifications"})
+_NOT_FOR_THE_PROCESS = frozenset({"code", "env", "extends", "notifications"})
 
 
 @dataclass(frozen=True)
@@ -32,6 +31,7 @@ class ProcessContext:
         allocation: The grant as users read it, or None.
         cwd: The folder where the run was started.
         cpus: The cores for the attempt's threads, or None for the framework's default.
+        evaluation_batch_size: Samples at a time in validation and test where that is less than in training, or None.
     """
 
     run_id: str
@@ -50,6 +50,7 @@ class ProcessContext:
     metrics_file: Path
     history_file: Path
     result_file: Path
+    evaluation_batch_size: int | None = None
 
 
 def resolve(loaded: LoadedConfig, context: ProcessContext) -> dict[str, Any]:
@@ -105,6 +106,8 @@ def _set_data(resolved: dict[str, Any], loaded: LoadedConfig, context: ProcessCo
         data["image_dir"] = str(located(data["image_dir"], context.cwd))
     if context.batch is not None:
         data["batch_size"] = context.batch.batch_size
+    if context.evaluation_batch_size is not None:
+        data["evaluation_batch_size"] = context.evaluation_batch_size
     data["random_state"] = context.seed
     data.setdefault("split_random_state", loaded.user_seed)
 
@@ -173,8 +176,9 @@ def write_process_config(loaded: LoadedConfig, context: ProcessContext) -> Path:
 def command_line(loaded: LoadedConfig, config_path: Path, context: ProcessContext) -> list[str]:
     """Return the command that starts a process: the built-in training, or the user's own program.
 
-    In an own command `{config}`, `{checkpoint_dir}`, `{job_dir}`, `{seed}` and `{name}` are replaced; any other brace
-    stays as it is. `python` is the interpreter of this package where PATH has none.
+    In an own command `{config}`, `{checkpoint_dir}`, `{job_dir}`, `{seed}` and `{name}` are replaced, and where the
+    configuration has a `batch_size` also `{batch_size}` and `{accumulation}`; any other brace stays as it is. `python`
+    is the interpreter of this package where PATH has none.
     """
     if loaded.config.command is None:
         return [sys.executable, "-m", "parallel_ml.training", str(config_path)]
@@ -185,7 +189,13 @@ def command_line(loaded: LoadedConfig, config_path: Path, context: ProcessContex
         "seed": str(context.seed),
         "name": context.job,
     }
-    program, *arguments = [_PLACEHOLDER.sub(lambda match: values[match[1]], part) for part in loaded.config.command]
+    if context.batch is not None:
+        values |= {"batch_size": str(context.batch.batch_size), "accumulation": str(context.batch.accumulation)}
+
+    def filled(part: str) -> str:
+        return PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), part)
+
+    program, *arguments = map(filled, loaded.config.command)
     return [find_program(program, loaded.config.env.get("PATH")) or program, *arguments]
 
 

@@ -6,6 +6,7 @@ The sections of a training are in `sections`. Keys that the contract has and thi
 from __future__ import annotations
 
 import re
+import signal
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -13,13 +14,11 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from parallel_ml.config import fields
 from parallel_ml.config.section import Section, own_program
-from parallel_ml.config.sections import DataPreprocessing, ModelTraining, ResultAnalysis
+from parallel_ml.config.sections import MAX_BATCH, DataPreprocessing, ModelTraining, ResultAnalysis
 from parallel_ml.core.units import GIB, MIB
 
 NOT_YET: dict[tuple[str, ...], frozenset[str]] = {
-    (): frozenset(
-        ("alerts", "links", "notifications", "on_supervisor_loss", "pause_signal", "sweep", "tracking", "warm")
-    ),
+    (): frozenset(("alerts", "links", "notifications", "on_supervisor_loss", "sweep", "tracking", "warm")),
     ("data_preprocessing",): frozenset(("feature_columns", "target_column", "train_data_path")),
     ("model_training",): frozenset(("distribute",)),
 }
@@ -29,6 +28,7 @@ LONGEST_NAME = 100
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 _ENV_NAME = re.compile(r"[^=\0\s]+")
 _DAY_S = 86400.0
+_PAUSE_SIGNALS = ("USR1", "USR2")
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,25 @@ def _gpu_memory(value: Any) -> GpuMemory:
         except ValueError:
             raise ValueError(f"{wanted}, not {fields.shown(value)}") from None
     return GpuMemory(fraction=fraction)
+
+
+def _signal(value: Any) -> int:
+    """Read the name of a signal that a program can catch and that means nothing else here."""
+    name = value.upper().removeprefix("SIG") if isinstance(value, str) else value
+    if name not in _PAUSE_SIGNALS:
+        raise ValueError(f"must be SIGUSR1 or SIGUSR2, not {fields.shown(value)}")
+    return int(signal.Signals[f"SIG{name}"])
+
+
+def _code(value: Any) -> list[str] | bool:
+    """Read `false`, `true`, or the files and folders that are the job's code."""
+    if isinstance(value, bool):
+        return value
+    try:
+        return [fields.text(item) for item in fields.listed(at_most=1000)(value)]
+    except ValueError:
+        wanted = "must be the files and folders to run from, such as [src, train.py], or false"
+        raise ValueError(f"{wanted}, not {fields.shown(value)}") from None
 
 
 def _variable_name(value: Any) -> str:
@@ -100,6 +119,7 @@ class ResourcesSection(Section):
     cpus: Annotated[int, BeforeValidator(fields.whole(1, 4096))] | None = None
     memory: Annotated[int, BeforeValidator(fields.size(64 * MIB, 16384 * GIB))] | None = None
     allow_cpu: Annotated[bool, BeforeValidator(fields.flag)] = True
+    min_batch_size: Annotated[int, BeforeValidator(fields.whole(1, MAX_BATCH))] = 1
 
     @field_validator("allow_cpu", mode="after")
     @classmethod
@@ -134,6 +154,8 @@ class Config(Section):
     command: Annotated[list[str], BeforeValidator(fields.command)] | None = None
     env: Environment = Field(default_factory=dict)
     cwd: Annotated[str, BeforeValidator(fields.text)] | None = None
+    code: Annotated[list[str] | bool, BeforeValidator(_code)] = True
+    pause_signal: Annotated[int, BeforeValidator(_signal)] | None = None
     metrics_from_output: Annotated[bool, BeforeValidator(fields.flag)] | None = None
     grace: Annotated[float, BeforeValidator(fields.duration(0, 3600))] = 10.0
     log: LogSection = Field(default_factory=LogSection)
@@ -142,7 +164,7 @@ class Config(Section):
     model_training: ModelTraining | None = None
     result_analysis: ResultAnalysis | None = None
 
-    @field_validator("cwd", "metrics_from_output", mode="after")
+    @field_validator("cwd", "metrics_from_output", "pause_signal", mode="after")
     @classmethod
     def _of_a_command(cls, value: Any, info: ValidationInfo) -> Any:
         if value is not None and not own_program(info):

@@ -77,6 +77,18 @@ def _file_path(value: Any, info: ValidationInfo) -> str:
     return path
 
 
+def _every(value: Any) -> int | str:
+    """Read a number of updates, or a time, which becomes seconds such as `600s`."""
+    text = str(value).strip()
+    if not isinstance(value, bool) and text.isdigit() and int(text) >= 1:
+        return fields.whole(1, 10**9)(value)
+    try:
+        return f"{fields.duration(1, 30 * 86400)(None if isinstance(value, int | float) else value):g}s"
+    except ValueError:
+        wanted = "a number of updates such as 500, or a time such as 10m"
+        raise ValueError(f"must be {wanted} (from 1s to 30d), not {fields.shown(value)}") from None
+
+
 def _image_size(value: Any) -> list[int]:
     """Read [height, width], or one number for both."""
     read = fields.whole(8, 4096)
@@ -150,9 +162,15 @@ class DataPreprocessing(Section):
 
 
 class Checkpoint(Section):
-    """Where the best state of the model goes; the file's name is made unique for each process."""
+    """Where the best state of the model goes; the file's name is made unique for each process.
+
+    Beside it the full state is saved, to go on from: after each epoch, and within one `every` so many updates (a whole
+    number) or so much time. The newest `keep` of those states are kept.
+    """
 
     filepath: FilePath = "best_model.keras"
+    every: Annotated[int | str, BeforeValidator(_every)] = "10m"
+    keep: Annotated[int, BeforeValidator(fields.whole(1, 100))] = 3
 
 
 class EarlyStopping(Section):

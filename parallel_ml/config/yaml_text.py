@@ -23,6 +23,9 @@ MAX_LEVELS = 50
 TEXT_KEYS = frozenset({"command", "cwd", "depends_on", "env", "name"})
 """Top-level keys whose values are text however they look: a version 1.10 must not become 1.1."""
 
+SECRET_KEYS = frozenset({"access_token", "api_key", "api_secret", "password", "phone_numbers", "secret"})
+"""Keys of notifications whose values are text in the same way: +86 of a telephone number is not a sign."""
+
 _TAG = "tag:yaml.org,2002:"
 _MERGE = _TAG + "merge"
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9_]*)$")
@@ -159,7 +162,7 @@ class _Reader:
         for key, value in raw.value:
             if isinstance(key, yaml.ScalarNode):
                 name, line = str(key.value), key.start_mark.line + 1
-                text = as_text or (not path and name in TEXT_KEYS)
+                text = as_text or (not path and name in TEXT_KEYS) or (name in SECRET_KEYS and path[:1] != ("params",))
                 found[name] = self.node(value, line, (*path, name), as_text=text)
         return found
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from parallel_ml.core.batch import Adjustment
 from parallel_ml.core.codec import decode, encode
-from parallel_ml.core.model import Allocation, JobSpec, JobState, Machine, Outcome, OutcomeKind, ProcessId
+from parallel_ml.core.model import Allocation, JobSpec, JobState, Machine, ProcessId
+from parallel_ml.core.outcome import Diagnosis, Outcome, OutcomeKind
 
 SCHEMA_VERSION = 1
 
@@ -39,9 +41,17 @@ class RunCreated(Event):
 
 @dataclass(frozen=True)
 class SupervisorStarted(Event):
-    """A supervisor took the run's lock."""
+    """A supervisor took the run's lock.
+
+    Attributes:
+        process: It.
+        booted_at: When its machine was booted by the clock that it goes by; None in logs of older versions.
+        clock_set_s: By how much that is later than it was for the supervisor before it; all that waits moves with it.
+    """
 
     process: ProcessId
+    booted_at: float | None = None
+    clock_set_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -66,24 +76,28 @@ class JobPlaced(JobEvent):
     allocation: Allocation
     batch_size: int | None
     accumulation: int
+    evaluation_batch_size: int | None = None
 
 
 @dataclass(frozen=True)
 class AttemptStarted(JobEvent):
-    """The training process runs, guarded by its shim."""
+    """The training process runs, guarded by its shim; `at` is when it was started, by its shim's record."""
 
     attempt: int
     process: ProcessId
     shim: ProcessId
+    at: float | None = None
 
 
 @dataclass(frozen=True)
 class AttemptEnded(JobEvent):
-    """The attempt's process tree is gone."""
+    """The attempt's process tree is gone; `at` is since when, by its own record."""
 
     attempt: int
     outcome: Outcome
     error: str | None = None
+    diagnosis: Diagnosis | None = None
+    at: float | None = None
 
 
 @dataclass(frozen=True)
@@ -93,6 +107,7 @@ class StopBegun(JobEvent):
     cause: OutcomeKind
     due_at: float
     order: str | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -136,6 +151,15 @@ class ResumeWanted(JobEvent):
     """A resume arrived while the job was pausing; it is queued as soon as it is paused."""
 
     order: str | None = None
+
+
+@dataclass(frozen=True)
+class MemoryRecovered(JobEvent):
+    """The attempt ran out of memory: the next one, at once, goes one step down the ladder."""
+
+    attempt: int
+    adjustment: Adjustment
+    text: str
 
 
 @dataclass(frozen=True)
@@ -184,11 +208,16 @@ class CommandRejected(Event):
 
 @dataclass(frozen=True)
 class Record:
-    """An event with its place in the log and its time."""
+    """An event with its place in the log and its time.
+
+    Attributes:
+        more: Whether it counts only together with the next one: a decision that was torn is none.
+    """
 
     seq: int
     ts: float
     event: Event
+    more: bool = False
 
 
 EVENTS: dict[str, type[Event]] = {
@@ -208,6 +237,7 @@ EVENTS: dict[str, type[Event]] = {
         JobThawed,
         JobReleased,
         ResumeWanted,
+        MemoryRecovered,
         RetryScheduled,
         JobQueued,
         JobFinished,
@@ -220,6 +250,7 @@ EVENTS: dict[str, type[Event]] = {
 def record_to_json(record: Record) -> dict[str, Any]:
     """Return the line of a record as a dict, keys in the order of the format."""
     data = encode(record.event)
+    more = {"more": True} if record.more else {}
     return {
         "v": SCHEMA_VERSION,
         "seq": record.seq,
@@ -228,6 +259,7 @@ def record_to_json(record: Record) -> dict[str, Any]:
         "job": data.pop("job", None),
         "attempt": data.pop("attempt", None),
         "data": data,
+        **more,
     }
 
 
@@ -248,4 +280,4 @@ def record_from_json(line: dict[str, Any]) -> Record:
     for key in ("job", "attempt"):
         if line.get(key) is not None:
             data[key] = line[key]
-    return Record(line["seq"], line["ts"], decode(EVENTS[line["type"]], data))
+    return Record(line["seq"], line["ts"], decode(EVENTS[line["type"]], data), more=line.get("more") is True)

@@ -7,152 +7,40 @@ answered by `CommandRejected`. News of an attempt that is not the newest is late
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from parallel_ml.core import events as ev
-from parallel_ml.core.model import (
-    Allocation,
-    Job,
-    JobState,
-    Machine,
-    Outcome,
-    OutcomeKind,
-    ProcessId,
-    RunState,
-    StrEnum,
+from parallel_ml.core.diagnosis import diagnose
+from parallel_ml.core.ladder import next_step
+from parallel_ml.core.model import Job, JobSpec, JobState, Machine, RunState
+from parallel_ml.core.outcome import Outcome, OutcomeKind
+from parallel_ml.core.recovery import classify, judge, retry_delay
+from parallel_ml.core.stimuli import (
+    BackoffOver,
+    Command,
+    CommandStimulus,
+    Decision,
+    DependencyEnded,
+    Ended,
+    GraceOver,
+    Held,
+    Pause,
+    Placed,
+    Resume,
+    Retry,
+    StartAttempt,
+    Started,
+    Stimulus,
+    Stop,
+    TellShim,
 )
-from parallel_ml.core.recovery import ExitFacts, classify, retry_delay
 from parallel_ml.errors import InvalidTransition
 
 SHIM_MARGIN_S = 5.0
 """The shim itself ends the tree within the grace; this much later the supervisor takes it for stuck and kills."""
 
 
-class Command(StrEnum):
-    """What a shim is told to do with its process tree."""
-
-    STOP = "stop"
-    PAUSE = "pause"
-    FREEZE = "freeze"
-    THAW = "thaw"
-    KILL = "kill"
-
-
-# --- stimuli -----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Stimulus:
-    """Something that arrived for one job."""
-
-    job: str
-
-
-@dataclass(frozen=True)
-class Placed(Stimulus):
-    """There is a place for it now."""
-
-    allocation: Allocation
-    batch_size: int | None
-    accumulation: int
-
-
-@dataclass(frozen=True)
-class Started(Stimulus):
-    """The attempt's process runs."""
-
-    attempt: int
-    process: ProcessId
-    shim: ProcessId
-
-
-@dataclass(frozen=True)
-class Ended(Stimulus):
-    """The attempt's process tree is gone."""
-
-    attempt: int
-    facts: ExitFacts
-
-
-@dataclass(frozen=True)
-class BackoffOver(Stimulus):
-    """The wait before the next attempt is over."""
-
-
-@dataclass(frozen=True)
-class GraceOver(Stimulus):
-    """It was told to end and did not."""
-
-
-@dataclass(frozen=True)
-class DependencyEnded(Stimulus):
-    """A job that it depends on will not succeed."""
-
-    dependency: str
-    state: JobState
-
-
-@dataclass(frozen=True)
-class CommandStimulus(Stimulus):
-    """Somebody wants something; `order` is the order's id, None for an inner cause."""
-
-    order: str | None = None
-
-
-@dataclass(frozen=True)
-class Stop(CommandStimulus):
-    """End it; `at_once` without a grace."""
-
-    cause: OutcomeKind = OutcomeKind.STOPPED
-    at_once: bool = False
-
-
-@dataclass(frozen=True)
-class Pause(CommandStimulus):
-    """Save and free everything, or with `freeze` hold it in memory."""
-
-    freeze: bool = False
-
-
-@dataclass(frozen=True)
-class Resume(CommandStimulus):
-    """Go on after a pause."""
-
-
-@dataclass(frozen=True)
-class Retry(CommandStimulus):
-    """Try a failed or stopped job again."""
-
-
-# --- decisions ---------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class StartAttempt:
-    """Start the newest attempt of the job."""
-
-    job: str
-    attempt: int
-
-
-@dataclass(frozen=True)
-class TellShim:
-    """Give the attempt's shim a command."""
-
-    job: str
-    attempt: int
-    command: Command
-
-
-Effect = StartAttempt | TellShim
-
-
-@dataclass(frozen=True)
-class Decision:
-    """The events to log first, and the effects to carry out after they are on disk."""
-
-    events: tuple[ev.Event, ...] = ()
-    effects: tuple[Effect, ...] = ()
+PAUSE_GRACE_S = {"training": 60.0, "command": 600.0}
+"""Nobody is in a hurry when a job saves to go on later: a long step, or a large state, gets this long at least."""
 
 
 NOTHING = Decision()
@@ -165,9 +53,11 @@ def decide(state: RunState, stimulus: Stimulus, now: float) -> Decision:
         InvalidTransition: A fact has no transition from the job's state.
     """
     job = state.jobs[stimulus.job]
-    if isinstance(stimulus, (Started, Ended)) and _is_late(job, stimulus):
+    if isinstance(stimulus, (Started, Ended, Held)) and _is_late(job, stimulus):
         return NOTHING
     handler = TRANSITIONS.get((job.state, type(stimulus)))
+    if handler is _ended:
+        return _ended(job, stimulus, now, state)
     if handler is not None:
         return handler(job, stimulus, now)
     if isinstance(stimulus, CommandStimulus):
@@ -186,11 +76,24 @@ def due(state: RunState, now: float) -> Iterator[Stimulus]:
 
 def on_lost_devices(state: RunState, machine: Machine) -> Iterator[Stimulus]:
     """Yield what the loss of cards brings: the end of each running attempt that holds one of them."""
-    lost = {device.uuid for device in machine.devices if device.lost}
+    lost = {device.uuid: device for device in machine.devices if device.lost}
     for job in state.jobs.values() if lost else ():
         holds = job.holds
-        if job.state is JobState.RUNNING and holds and any(share.gpu_uuid in lost for share in holds.shares):
-            yield Stop(job.name, cause=OutcomeKind.GPU_LOST)
+        if job.state is not JobState.RUNNING or not holds:
+            continue
+        gone = next((lost[share.gpu_uuid] for share in holds.shares if share.gpu_uuid in lost), None)
+        if gone is not None:
+            reason = f"its GPU {gone.index} {gone.trouble}" if gone.trouble else None
+            yield Stop(job.name, cause=OutcomeKind.GPU_LOST, reason=reason)
+
+
+def pause_patience_s(spec: JobSpec) -> float:
+    """Return how long a job may take to save and leave when it is told to pause.
+
+    After that the built-in training is killed, which costs it what came after its last save; an own program, of which
+    nobody knows what it is at, is held in memory.
+    """
+    return max(spec.grace_s, PAUSE_GRACE_S.get(spec.kind, 0.0))
 
 
 def next_due(state: RunState) -> float | None:
@@ -217,43 +120,68 @@ def ended_dependencies(state: RunState) -> Iterator[DependencyEnded]:
 
 def _placed(job: Job, stimulus: Placed, _now: float) -> Decision:
     number = len(job.attempts) + 1
-    event = ev.JobPlaced(job.name, number, stimulus.allocation, stimulus.batch_size, stimulus.accumulation)
+    event = ev.JobPlaced(
+        job.name,
+        number,
+        stimulus.allocation,
+        stimulus.batch_size,
+        stimulus.accumulation,
+        stimulus.evaluation_batch_size,
+    )
     return Decision((event,), (StartAttempt(job.name, number),))
 
 
 def _started(job: Job, stimulus: Started, _now: float) -> Decision:
-    return Decision((ev.AttemptStarted(job.name, stimulus.attempt, stimulus.process, stimulus.shim),))
+    return Decision((ev.AttemptStarted(job.name, stimulus.attempt, stimulus.process, stimulus.shim, stimulus.at),))
 
 
-def _ended(job: Job, stimulus: Ended, now: float) -> Decision:
-    outcome, error = classify(stimulus.facts)
+def _ended(job: Job, stimulus: Ended, now: float, state: RunState) -> Decision:
+    outcome, error, diagnosis = judge(stimulus.facts)
     if outcome.kind in _ASKED_TO_END:  # not by us: a machine that is shut down, say
         outcome, error = Outcome(OutcomeKind.LOST), "something outside this program asked it to end"
-    return _after(job, stimulus.attempt, outcome, error, now)
+    ended = ev.AttemptEnded(job.name, stimulus.attempt, outcome, error, diagnosis, stimulus.facts.ended_at)
+    if outcome.kind in _OUT_OF_MEMORY:
+        step = next_step(state, job, outcome, stimulus.facts.place)
+        if step is not None:
+            recovered = ev.MemoryRecovered(job.name, stimulus.attempt, step.adjustment, step.text)
+            return Decision((ended, recovered, ev.JobQueued(job.name, f"out of memory: {step.text}")))
+    return _after(job, ended, now)
 
 
-def _after(job: Job, attempt: int, outcome: Outcome, error: str | None, now: float) -> Decision:
-    ended = ev.AttemptEnded(job.name, attempt, outcome, error)
+def _after(job: Job, ended: ev.AttemptEnded, now: float) -> Decision:
+    outcome, error = ended.outcome, ended.error
     if outcome.good:
         return Decision((ended, ev.JobFinished(job.name, JobState.SUCCEEDED)))
     delay = retry_delay(job, outcome)
     if delay is None:
-        return Decision((ended, ev.JobFinished(job.name, JobState.FAILED, error or str(outcome))))
+        return Decision((ended, ev.JobFinished(job.name, JobState.FAILED, _why_failed(job, outcome, error))))
     return Decision((ended, ev.RetryScheduled(job.name, now + delay, error or str(outcome))))
+
+
+def _why_failed(job: Job, outcome: Outcome, error: str | None) -> str:
+    why = error or str(outcome)
+    if outcome.kind in _OUT_OF_MEMORY and job.recoveries:
+        return f"{why}; {len(job.recoveries)} smaller ways were tried, the last: {job.recoveries[-1]}"
+    return why
 
 
 def _ended_while_stopping(job: Job, stimulus: Ended, now: float) -> Decision:
     outcome, _ = classify(stimulus.facts)
     if outcome.good:
-        return _after(job, stimulus.attempt, outcome, None, now)
+        return _after(job, ev.AttemptEnded(job.name, stimulus.attempt, outcome, at=stimulus.facts.ended_at), now)
     cause = job.stop_cause or OutcomeKind.STOPPED
     if cause is OutcomeKind.STOPPED:
-        ended = ev.AttemptEnded(job.name, stimulus.attempt, Outcome(cause))
+        ended = ev.AttemptEnded(job.name, stimulus.attempt, Outcome(cause), at=stimulus.facts.ended_at)
         return Decision((ended, ev.JobFinished(job.name, JobState.STOPPED)))
-    return _after(job, stimulus.attempt, Outcome(cause), _why_stopped(job, cause), now)
+    error = _why_stopped(job, cause)
+    diagnosis = diagnose(Outcome(cause), error)
+    at = stimulus.facts.ended_at
+    return _after(job, ev.AttemptEnded(job.name, stimulus.attempt, Outcome(cause), error, diagnosis, at), now)
 
 
 def _why_stopped(job: Job, cause: OutcomeKind) -> str:
+    if job.stop_reason is not None:
+        return job.stop_reason
     if cause is OutcomeKind.GPU_LOST:
         return "its GPU was lost: it fell off the bus or needs a reset"
     limit = f"{job.spec.timeout_s:g} s" if job.spec.timeout_s is not None else "its limit"
@@ -263,12 +191,21 @@ def _why_stopped(job: Job, cause: OutcomeKind) -> str:
 def _ended_while_pausing(job: Job, stimulus: Ended, now: float) -> Decision:
     outcome, error = classify(stimulus.facts)
     if outcome.good:
-        return _after(job, stimulus.attempt, outcome, None, now)
-    ended = ev.AttemptEnded(job.name, stimulus.attempt, Outcome(OutcomeKind.RELEASED), error)
+        return _after(job, ev.AttemptEnded(job.name, stimulus.attempt, outcome, at=stimulus.facts.ended_at), now)
+    ended = ev.AttemptEnded(
+        job.name, stimulus.attempt, Outcome(OutcomeKind.RELEASED), error, at=stimulus.facts.ended_at
+    )
     events: tuple[ev.Event, ...] = (ended, ev.JobReleased(job.name))
     if job.resume_wanted:
         events = (*events, ev.JobQueued(job.name, "resumed"))
     return Decision(events)
+
+
+def _held_while_pausing(job: Job, _stimulus: Held, _now: float) -> Decision:
+    held = ev.JobFrozen(job.name)
+    if not job.resume_wanted:
+        return Decision((held,))
+    return _tell(job, Command.THAW, held, ev.JobThawed(job.name))
 
 
 def _stop_waiting(job: Job, stimulus: Stop, _now: float) -> Decision:
@@ -278,7 +215,7 @@ def _stop_waiting(job: Job, stimulus: Stop, _now: float) -> Decision:
 def _stop_live(job: Job, stimulus: Stop, now: float) -> Decision:
     grace_s, command = (0.0, Command.KILL) if stimulus.at_once else (job.spec.grace_s, Command.STOP)
     due_at = now + grace_s + SHIM_MARGIN_S
-    return _tell(job, command, ev.StopBegun(job.name, stimulus.cause, due_at, stimulus.order))
+    return _tell(job, command, ev.StopBegun(job.name, stimulus.cause, due_at, stimulus.order, stimulus.reason))
 
 
 def _stop_again(job: Job, stimulus: Stop, now: float) -> Decision:
@@ -300,7 +237,7 @@ def _pause_waiting(job: Job, stimulus: Pause, _now: float) -> Decision:
 def _pause_live(job: Job, stimulus: Pause, now: float) -> Decision:
     if stimulus.freeze and job.state is JobState.RUNNING:
         return _tell(job, Command.FREEZE, ev.JobFrozen(job.name, stimulus.order))
-    due_at = now + job.spec.grace_s + SHIM_MARGIN_S
+    due_at = now + pause_patience_s(job.spec) + SHIM_MARGIN_S
     return _tell(job, Command.PAUSE, ev.PauseBegun(job.name, due_at, stimulus.order))
 
 
@@ -332,8 +269,8 @@ def _dependency_ended(job: Job, stimulus: DependencyEnded, _now: float) -> Decis
     return Decision((ev.JobFinished(job.name, JobState.FAILED, f"{stimulus.dependency}, which it needs, failed"),))
 
 
-def _tell(job: Job, command: Command, event: ev.Event) -> Decision:
-    return Decision((event,), (TellShim(job.name, len(job.attempts), command),))
+def _tell(job: Job, command: Command, *events: ev.Event) -> Decision:
+    return Decision(events, (TellShim(job.name, len(job.attempts), command),))
 
 
 def _rejected(job: Job, stimulus: CommandStimulus) -> Decision:
@@ -344,8 +281,10 @@ def _rejected(job: Job, stimulus: CommandStimulus) -> Decision:
     return Decision((ev.CommandRejected(stimulus.order, command, reason, job.name),))
 
 
-def _is_late(job: Job, stimulus: Started | Ended) -> bool:
+def _is_late(job: Job, stimulus: Started | Ended | Held) -> bool:
     last = job.attempt
+    if isinstance(stimulus, Held) and job.state is not JobState.PAUSING:
+        return True
     if last is None or last.number != stimulus.attempt or last.ended_at is not None:
         return True
     return isinstance(stimulus, Started) and last.process is not None
@@ -355,9 +294,10 @@ def _time_limit(job: Job) -> float | None:
     last = job.attempt
     if job.spec.timeout_s is None or last is None or last.started_at is None:
         return None
-    return last.started_at + job.spec.timeout_s
+    return last.started_at + last.held_s + job.spec.timeout_s
 
 
+_OUT_OF_MEMORY = (OutcomeKind.OOM_GPU, OutcomeKind.OOM_HOST)
 _ASKED_TO_END = (OutcomeKind.STOPPED, OutcomeKind.RELEASED)
 S = JobState
 TRANSITIONS: dict[tuple[JobState, type[Stimulus]], Callable[..., Decision]] = {
@@ -374,6 +314,7 @@ TRANSITIONS: dict[tuple[JobState, type[Stimulus]], Callable[..., Decision]] = {
     (S.RUNNING, Pause): _pause_live,
     (S.PAUSING, Started): _started,
     (S.PAUSING, Ended): _ended_while_pausing,
+    (S.PAUSING, Held): _held_while_pausing,
     (S.PAUSING, Stop): _stop_live,
     (S.PAUSING, Resume): _resume_pausing,
     (S.PAUSING, GraceOver): _grace_over,

@@ -6,16 +6,11 @@ configuration, one process tree, one outcome. A state says where a job is, an ou
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from enum import Enum
+from dataclasses import dataclass, field, replace
 
+from parallel_ml.core.batch import AS_ASKED, Adjustment
+from parallel_ml.core.outcome import Diagnosis, Outcome, OutcomeKind, StrEnum
 from parallel_ml.core.units import MIB
-
-
-class StrEnum(str, Enum):
-    """A string enumeration whose members print as their value (the standard one needs Python 3.11)."""
-
-    __str__ = str.__str__
 
 
 class JobState(StrEnum):
@@ -47,43 +42,6 @@ _FINISHED = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.STOPPED})
 _WORDS = {JobState.QUEUED: "pending", JobState.SUCCEEDED: "completed", JobState.PAUSING: "running"}
 
 
-class OutcomeKind(StrEnum):
-    """Why an attempt ended."""
-
-    SUCCESS = "success"
-    EARLY_STOPPED = "early_stopped"
-    RELEASED = "released"
-    ERROR = "error"
-    SIGNAL = "signal"
-    OOM_GPU = "oom_gpu"
-    OOM_HOST = "oom_host"
-    TIMEOUT = "timeout"
-    DIVERGED = "diverged"
-    SPAWN_FAILED = "spawn_failed"
-    STOPPED = "stopped"
-    LOST = "lost"
-    NEVER_STARTED = "never_started"
-    GPU_LOST = "gpu_lost"
-    DEPENDENCY = "dependency"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Why an attempt ended, with the exit code or the signal's number where there is one."""
-
-    kind: OutcomeKind
-    number: int | None = None
-
-    def __str__(self) -> str:
-        """Return `error(1)`, `signal(9)` or the kind alone."""
-        return self.kind.value if self.number is None else f"{self.kind.value}({self.number})"
-
-    @property
-    def good(self) -> bool:
-        """Whether the training came to its own end."""
-        return self.kind in {OutcomeKind.SUCCESS, OutcomeKind.EARLY_STOPPED}
-
-
 @dataclass(frozen=True)
 class ProcessId:
     """A process for good: a process number alone is used again by the system.
@@ -93,12 +51,14 @@ class ProcessId:
         boot_id: The kernel's random id of this boot; "" where the system has none.
         pid: The process number.
         start_ticks: Clock ticks between boot and the process's start (field 22 of /proc/PID/stat, see proc(5)).
+        namespace: Among which processes the number counts (pid_namespaces(7)); "" where that is not known.
     """
 
     host: str
     boot_id: str
     pid: int
     start_ticks: int
+    namespace: str = ""
 
 
 @dataclass(frozen=True)
@@ -117,6 +77,7 @@ class Device:
         leased_to: The ids of those runs.
         unattributed_bytes: What is in use, beside `foreign_bytes`, where it cannot be measured whose it is: it may be
             what this run or a lease was granted, and is taken in any case.
+        trouble: With `lost`: what is wrong with it, to be read after "GPU 0"; "" where that is not known.
     """
 
     index: int
@@ -129,6 +90,7 @@ class Device:
     leased_slots: float = 0.0
     leased_to: tuple[str, ...] = ()
     unattributed_bytes: int = 0
+    trouble: str = ""
 
     @property
     def divisible_bytes(self) -> int:
@@ -243,6 +205,7 @@ class Resources:
         cpus: Cores, or None for an equal share.
         memory_bytes: Host memory, or None for not said.
         allow_cpu: Whether the job may run on the CPU where it cannot have a card.
+        min_batch_size: The smallest batch that running out of memory may lead to.
     """
 
     gpus: int | None = None
@@ -253,6 +216,7 @@ class Resources:
     cpus: int | None = None
     memory_bytes: int | None = None
     allow_cpu: bool = True
+    min_batch_size: int = 1
 
 
 @dataclass(frozen=True)
@@ -297,7 +261,12 @@ class JobSpec:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One try of a job. Times are seconds since the epoch; None is not yet or not known."""
+    """One try of a job. Times are seconds since the epoch; None is not yet or not known.
+
+    Attributes:
+        held_s: Seconds that it was held in memory; they do not count against a time limit.
+        diagnosis: What its failure looks like, or None.
+    """
 
     number: int
     allocation: Allocation
@@ -310,6 +279,9 @@ class Attempt:
     shim: ProcessId | None = None
     outcome: Outcome | None = None
     error: str | None = None
+    held_s: float = 0.0
+    diagnosis: Diagnosis | None = None
+    evaluation_batch_size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -319,11 +291,15 @@ class Job:
     Attributes:
         frozen: With PAUSED: held in memory by SIGSTOP, rather than released.
         stop_cause: With STOPPING: what the attempt will have ended of (`stopped`, `timeout`).
+        stop_reason: With STOPPING: more about that, in a sentence, or None.
         due_at: With RETRYING: when it is queued again. With STOPPING and PAUSING: when it is killed.
         resume_wanted: With PAUSING: a resume arrived already.
         failures: Attempts that failed, out of `spec.max_attempts`.
         losses: Attempts that vanished without a record.
         error: Why it failed, in a sentence.
+        adjustment: What running out of memory has changed.
+        recoveries: What was done about it, a sentence a step.
+        held_since: With `frozen`: since when.
     """
 
     spec: JobSpec
@@ -331,17 +307,31 @@ class Job:
     attempts: tuple[Attempt, ...] = ()
     frozen: bool = False
     stop_cause: OutcomeKind | None = None
+    stop_reason: str | None = None
     due_at: float | None = None
     resume_wanted: bool = False
     failures: int = 0
     losses: int = 0
     finished_at: float | None = None
     error: str | None = None
+    adjustment: Adjustment = AS_ASKED
+    recoveries: tuple[str, ...] = ()
+    held_since: float | None = None
 
     @property
     def name(self) -> str:
         """The job's name, unique in the run."""
         return self.spec.name
+
+    @property
+    def resources(self) -> Resources:
+        """What its next attempt asks for."""
+        changed, wants = self.adjustment, self.spec.resources
+        if changed.on_cpu:
+            return replace(wants, gpus=0)
+        if changed.gpu_memory_bytes is not None:
+            return replace(wants, gpu_memory_bytes=changed.gpu_memory_bytes)
+        return wants
 
     @property
     def attempt(self) -> Attempt | None:
@@ -363,6 +353,8 @@ class RunState:
         seq: The number of the last event that is in here.
         as_of: That event's time.
         supervisor: Who drives the run, or last drove it.
+        boot_id: Which boot of a machine `booted_at` is about.
+        booted_at: When that was, by the clock that the times in here are of; None where it is not known.
         machine: What the jobs are placed on, as last seen.
         orders_done: The ids of the orders that were carried out or refused.
     """
@@ -374,6 +366,8 @@ class RunState:
     as_of: float = 0.0
     max_parallel: int | None = None
     supervisor: ProcessId | None = None
+    boot_id: str = ""
+    booted_at: float | None = None
     machine: Machine = Machine((), 1, 0)
     jobs: dict[str, Job] = field(default_factory=dict)
     orders_done: set[str] = field(default_factory=set)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from parallel_ml.core.batch import plan_batch
+from parallel_ml.core.batch import BatchPlan, plan_batch
 from parallel_ml.core.model import Allocation, Device, GpuShare, JobState, Machine
 from parallel_ml.core.room import Room, asked_bytes, card_count, parts_of, serves, wants_card
 from parallel_ml.core.units import format_size
@@ -33,6 +33,7 @@ class Placement:
     allocation: Allocation
     batch_size: int | None
     accumulation: int
+    evaluation_batch_size: int | None = None
 
 
 def place(state: RunState, machine: Machine) -> list[Placement]:
@@ -70,12 +71,14 @@ def check_fits(specs: Sequence[JobSpec], machine: Machine) -> None:
     What other programs hold and other runs leased is not counted: it may come back.
 
     Raises:
-        PlacementError: The first job that can never fit, with what it wants and the most there is.
+        PlacementError: The first job that can never fit, with what it wants and the most there is, and all others.
     """
     idle = replace(machine, devices=tuple(_idle(device) for device in machine.devices))
-    for spec in specs:
-        if Room(idle).fit(spec.resources) is None:
-            raise _never_fits(spec, idle)
+    refused = [_never_fits(spec, idle) for spec in specs if Room(idle).fit(spec.resources) is None]
+    if refused:
+        first, *others = refused
+        first.others = tuple(others)
+        raise first
 
 
 def _idle(device: Device) -> Device:
@@ -111,9 +114,9 @@ class _Turn:
         for job in state.jobs.values():
             holds = job.holds
             if holds is not None:
-                self._take(holds.shares, job.spec.resources)
+                self._take(holds.shares, job.resources)
             elif job.state is JobState.QUEUED:
-                self._kinds.add(wants_card(job.spec.resources, machine))
+                self._kinds.add(wants_card(job.resources, machine))
 
     @cached_property
     def _slots(self) -> int:
@@ -136,7 +139,7 @@ class _Turn:
             return f"waits for {', '.join(waits_for)}"
         if self._at_limit:
             return f"--max-parallel {self._state.max_parallel} reached"
-        wants = job.spec.resources
+        wants = job.resources
         # Room only shrinks, so what was refused once in this pass is refused again.
         if wants in self._refused:
             return self._refused[wants]
@@ -147,7 +150,7 @@ class _Turn:
         return self._placement(job, shares)
 
     def _refuse(self, job: Job) -> str:
-        wants = job.spec.resources
+        wants = job.resources
         on_card = wants_card(wants, self._machine)
         if self._room.fit(wants) is not None:
             return f"lets {' and '.join(self._protected.values())} go first"
@@ -176,7 +179,10 @@ class _Turn:
         if spec.batch_size is None:
             return Placement(spec.name, allocation, None, spec.accumulation)
         batch = plan_batch(spec.batch_size, allocation.memory_limit_mb, spec.accumulation)
-        return Placement(spec.name, allocation, batch.batch_size, batch.accumulation)
+        learned = job.adjustment
+        if learned.batch_size is not None and learned.batch_size < batch.batch_size:
+            batch = BatchPlan(learned.batch_size, learned.accumulation or 1)
+        return Placement(spec.name, allocation, batch.batch_size, batch.accumulation, learned.evaluation_batch_size)
 
 
 def _in_order(jobs: Iterable[Job]) -> list[Job]:
@@ -198,43 +204,41 @@ def _side_by_side(wanted: Iterable[Resources], machine: Machine, max_parallel: i
 
 
 def _never_fits(spec: JobSpec, idle: Machine) -> PlacementError:
-    wants = spec.resources
+    return PlacementError(spec.name, *_excess(spec.resources, idle), file=spec.source)
+
+
+def _excess(wants: Resources, idle: Machine) -> tuple[str, str, str]:
+    """Return what a job wants too much of, the most there is, and what to do."""
     if (wants.cpus or 0) > idle.cores:
-        return PlacementError(
-            spec.name, f"{wants.cpus} cores", f"this machine has {idle.cores}", "lower resources.cpus"
-        )
+        return f"{wants.cpus} cores", f"this machine has {idle.cores}", "lower resources.cpus"
     if (wants.memory_bytes or 0) > idle.memory_bytes:
         asked, total = format_size(wants.memory_bytes), format_size(idle.memory_bytes)
-        return PlacementError(
-            spec.name, f"{asked} of host memory", f"this machine has {total}", "lower resources.memory"
-        )
+        return f"{asked} of host memory", f"this machine has {total}", "lower resources.memory"
     if not idle.devices:
         hint = "set resources.allow_cpu: true, or try --gpus sim:1x16GiB"
-        return PlacementError(spec.name, "a GPU (allow_cpu is false)", "this machine has none", hint)
-    return _cards_never_fit(spec, idle)
+        return "a GPU (allow_cpu is false)", "this machine has none", hint
+    return _excess_of_cards(wants, idle)
 
 
-def _cards_never_fit(spec: JobSpec, idle: Machine) -> PlacementError:
-    wants, count = spec.resources, card_count(spec.resources)
+def _excess_of_cards(wants: Resources, idle: Machine) -> tuple[str, str, str]:
+    count = card_count(wants)
     alive = [device for device in idle.devices if serves(device, wants)]
     if len(alive) < count:
         lost_count = sum(device.lost for device in idle.devices)
         lost = f" that works ({lost_count} lost)" if lost_count else ""
         if len(alive) + lost_count < len(idle.devices):
             lost += " (a process can use one MIG instance only)"
-        return PlacementError(spec.name, _gpus(count), f"this machine has {len(alive)}{lost}", "lower resources.gpus")
+        return _gpus(count), f"this machine has {len(alive)}{lost}", "lower resources.gpus"
     sizes = sorted((device.memory_bytes for device in alive), reverse=True)
     asked = asked_bytes(wants, sizes[0])
     if asked is None:
         size = f"1/{parts_of(wants)} of a GPU"
-        return PlacementError(
-            spec.name, size, f"the largest has {format_size(sizes[0])}", "lower resources.jobs_per_gpu"
-        )
+        return size, f"the largest has {format_size(sizes[0])}", "lower resources.jobs_per_gpu"
     largest = f"the largest GPU has {format_size(sizes[0])}"
     if count > 1:
         largest = f"GPU number {count} by size has {format_size(sizes[count - 1])}"
     wanted = f"{format_size(asked)} on {'one GPU' if count == 1 else f'each of {count} GPUs'}"
-    return PlacementError(spec.name, wanted, largest, "lower resources.gpu_memory")
+    return wanted, largest, "lower resources.gpu_memory"
 
 
 def _gpus(count: int) -> str:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass
 
-from parallel_ml.core.model import Job, Outcome, OutcomeKind
+from parallel_ml.core.diagnosis import diagnose
+from parallel_ml.core.model import Job
+from parallel_ml.core.outcome import Diagnosis, FailureClass, Outcome, OutcomeKind
 
 RELEASED_EXIT_CODE = 75
 """The built-in training's exit code after it saved and left because it was asked to (EX_TEMPFAIL of sysexits.h)."""
 
 LOSS_BUDGET = 3
-"""Attempts that may vanish without a record before the job fails."""
+"""Attempts that may end for what is not the job's fault (`Outcome.from_outside`) before it fails all the same."""
 
 LONGEST_BACKOFF_S = 3600.0
 """Doubling stops here."""
@@ -20,6 +22,10 @@ _SAID = {
     "oom_gpu": OutcomeKind.OOM_GPU,
     "oom_host": OutcomeKind.OOM_HOST,
     "diverged": OutcomeKind.DIVERGED,
+}
+_MEMORY = {
+    FailureClass.OUT_OF_MEMORY: OutcomeKind.OOM_GPU,
+    FailureClass.OUT_OF_HOST_MEMORY: OutcomeKind.OOM_HOST,
 }
 _SAID_GOOD = {"success": OutcomeKind.SUCCESS, "early_stopped": OutcomeKind.EARLY_STOPPED}
 
@@ -36,6 +42,10 @@ class ExitFacts:
         error: The error that it reported, or the last line of its standard error.
         asked: `stop` or `pause` when it had been told to end before it ended.
         oom_kill: Whether the kernel's out-of-memory killer took part of it.
+        place: What the training was at (`train`, `validate`, `evaluate` ...), where it said so.
+        tail: The last lines of its output, oldest first; empty after a good end.
+        near_limit: Whether its memory stood near what it was granted when it was last measured.
+        ended_at: When it ended, by its own record; None where it has none.
         lost: Whether it vanished without a record.
         never_started: Whether it is certain that nothing of it ever ran, nor will.
     """
@@ -47,12 +57,29 @@ class ExitFacts:
     error: str | None = None
     asked: str | None = None
     oom_kill: bool = False
+    place: str | None = None
+    tail: tuple[str, ...] = ()
+    near_limit: bool = False
+    ended_at: float | None = None
     lost: bool = False
     never_started: bool = False
 
 
+def judge(facts: ExitFacts) -> tuple[Outcome, str | None, Diagnosis | None]:
+    """Return why the attempt ended and, where that was bad, a sentence about it and what it looks like.
+
+    A program that says nothing itself has run out of memory where its last lines say so.
+    """
+    outcome, error = classify(facts)
+    found = diagnose(outcome, error, facts.tail, near_limit=facts.near_limit)
+    if found is not None and found.kind in _MEMORY and outcome.kind in (OutcomeKind.ERROR, OutcomeKind.SIGNAL):
+        words = found.kind.words if not found.suspected else f"probably {found.kind.words}"
+        outcome, error = Outcome(_MEMORY[found.kind]), f"{words}: {found.evidence or error}"
+    return outcome, error, found
+
+
 def classify(facts: ExitFacts) -> tuple[Outcome, str | None]:
-    """Return why the attempt ended and, where that was bad, a sentence about it."""
+    """Return why the attempt ended, by its exit and what it said itself, and where that was bad a sentence about it."""
     if facts.never_started or facts.lost or facts.spawn_error is not None:
         return _ended_without_exit(facts)
     if facts.code == 0:
@@ -87,7 +114,7 @@ def _ended_well(facts: ExitFacts) -> Outcome:
 
 def _ended_by_signal(facts: ExitFacts) -> tuple[Outcome, str | None]:
     number = facts.signal or 0
-    if facts.oom_kill:
+    if facts.oom_kill and number == signal.SIGKILL:
         return Outcome(OutcomeKind.OOM_HOST), "the system ran out of memory and killed it"
     try:
         name = signal.Signals(number).name
@@ -105,7 +132,7 @@ def retry_delay(job: Job, outcome: Outcome) -> float | None:
     """
     if outcome.kind is OutcomeKind.NEVER_STARTED:
         return 0.0
-    if outcome.kind is OutcomeKind.LOST:
+    if outcome.from_outside:
         return 0.0 if job.losses + 1 < LOSS_BUDGET else None
     if job.failures + 1 < job.spec.max_attempts:
         return min(job.spec.backoff_s * 2.0 ** min(job.failures, 32), max(LONGEST_BACKOFF_S, job.spec.backoff_s))

@@ -30,8 +30,13 @@ class JobStatus(_Told):
         allocation: What the newest attempt holds or held (`Allocation.to_dict`).
         paths: `dir`, `config`, `log`, `metrics`, `model`, `result`; a file that is not there yet is named all the same.
         resources: What the newest attempt's processes took: `memory_peak_mb`, `gpu_memory_peak_mb`, `cpu_seconds`,
-            `cpu_mean_percent` (of one core); while it runs also `memory_mb`, `cpu_percent`, `processes`, `threads`,
+            `cpu_mean_percent` (of one core), `energy_wh` of its cards (None where that is not known) and whether it is
+            `energy_estimated`; while it runs also `memory_mb`, `cpu_percent`, `processes`, `threads`,
             `gpu_memory_mb` and `gpu_utilization` of the last sample. Empty before the first.
+        held: Whether it is paused in memory, with its GPU's memory, rather than saved and ended.
+        failure: What the newest attempt's failure looks like: `class`, `words`, `evidence` (the line that shows it, or
+            None), `advice`, `suspected`. None where it did not fail.
+        recoveries: What was done when it ran out of memory, a sentence a step.
     """
 
     process_id: int
@@ -54,10 +59,13 @@ class JobStatus(_Told):
     error: str | None = None
     elapsed_s: float | None = None
     resources: dict[str, Any] = field(default_factory=dict)
+    held: bool = False
+    failure: dict[str, Any] | None = None
+    recoveries: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form; the keys are those of the fields."""
-        return dict(vars(self))
+        return {**vars(self), "recoveries": list(self.recoveries)}
 
 
 @dataclass(frozen=True)
@@ -103,6 +111,8 @@ class JobResult(_Told):
         history: Each metric's values, one an epoch: `{"epochs": [1, 2], "train_loss": [...], ...}`.
         paths: `dir`, `config`, `log`, `metrics`, `model`, `result`.
         resources: What its last attempt took: `memory_peak_mb`, `gpu_memory_peak_mb`, `cpu_seconds` ...
+        failure: What its failure looks like, as in `JobStatus`, or None.
+        recoveries: What was done when it ran out of memory, a sentence a step.
     """
 
     name: str
@@ -113,7 +123,9 @@ class JobResult(_Told):
     paths: dict[str, str | None]
     error: str | None
     resources: dict[str, Any] = field(default_factory=dict)
+    failure: dict[str, Any] | None = None
+    recoveries: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form; the keys are those of the fields."""
-        return dict(vars(self))
+        return {**vars(self), "recoveries": list(self.recoveries)}

@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from parallel_ml.core.codec import decode
 from parallel_ml.core.model import Allocation, Device, ProcessId
 from parallel_ml.errors import StoreError
 from parallel_ml.gpu.registry import LOCK_TIMEOUT_S, Lease, Registry, default_folder
 from parallel_ml.gpu.simulated import UUID_PREFIX
-from parallel_ml.store.files import read_json
-from parallel_ml.store.identity import is_alive
+from parallel_ml.store.attempts import is_guarded, read_guards
+from parallel_ml.store.identity import is_alive, is_of_this_boot
+from parallel_ml.store.layout import AttemptLayout
 
 __all__ = ["Claim", "Lease", "Leases", "living_leases", "with_leases"]
 
@@ -172,7 +172,7 @@ class Leases:
         living = self._living()
         others = tuple(lease for lease in living if lease.run != self._run)
         if self._adopted:
-            return (*others, *self._mine)
+            return (*others, *living_leases(self._mine, self._now()))
         known = {lease.attempt_key for lease in self._mine}
         before = tuple(lease for lease in living if lease.run == self._run and lease.attempt_key not in known)
         return (*others, *before, *self._mine)
@@ -206,9 +206,10 @@ class Leases:
 def living_leases(leases: Iterable[Lease], now: float) -> tuple[Lease, ...]:
     """Return the leases whose attempts may still run, each with the holder that lives.
 
-    A holder on another machine, which shares the folder, cannot be seen from here and counts as alive.
+    A holder on another machine, which shares the folder, cannot be seen from here and counts as alive; one in another
+    container of this machine is told by its shim's files.
     """
-    living = (lease if is_alive(lease.holder) is not False else _by_its_shim(lease, now) for lease in leases)
+    living = (lease if _may_live(lease.holder) else _by_its_shim(lease, now) for lease in leases)
     return tuple(lease for lease in living if lease is not None)
 
 
@@ -262,15 +263,20 @@ def _fits(device: Device | None, leases: Iterable[Lease], one: Lease, run: str) 
     return one.memory_bytes <= room and slots <= 1 + _ROUNDING
 
 
+def _may_live(holder: ProcessId) -> bool:
+    alive = is_alive(holder)
+    return alive is True or (alive is None and not is_of_this_boot(holder))
+
+
 def _by_its_shim(lease: Lease, now: float) -> Lease | None:
-    """Return the lease of a holder that is dead, held by its attempt's shim; None where that is dead too."""
+    """Return the lease of a holder that is dead or not seen, held by its attempt's shim; None where that is dead."""
     if lease.shim_file is None:
         return None
     try:
-        told: Any = read_json(Path(lease.shim_file))
-        if told is None:
+        files = AttemptLayout(Path(lease.shim_file).parent)
+        guards = read_guards(files)
+        if guards.shim is None:
             return lease if 0 <= now - lease.taken_at < _SHIM_COMES_UP_S else None
-        shim = decode(ProcessId, told["shim"])
-        return None if is_alive(shim) is False else replace(lease, holder=shim)
+        return None if is_guarded(files, guards) is False else replace(lease, holder=guards.shim)
     except (StoreError, TypeError, KeyError, ValueError, AttributeError):
         return None

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from parallel_ml.core.model import Allocation, JobSpec
     from parallel_ml.gpu.leases import Lease
     from parallel_ml.gpu.sample import DeviceSample
+    from parallel_ml.gpu.xid import XidEvent
 
 
 class GPUManager:
@@ -111,6 +112,10 @@ class GPUManager:
     def samples(self) -> tuple[DeviceSample, ...]:
         """Return what is measured of the cards now: use, temperature, power, and who is on them."""
         return self._source.samples()
+
+    def xids(self) -> tuple[XidEvent, ...]:
+        """Return the Xids of the cards that were heard of while jobs ran, the oldest first."""
+        return self._source.xids()
 
     def allocate(self, specs: Sequence[JobSpec]) -> list[Allocation | None]:
         """Return what a fresh run of these jobs would hold at its start, in their order; None is a job that waits.

@@ -136,8 +136,15 @@ class Nvml:
                 self._never.add(question)
             return None
 
-    def handles(self) -> tuple[list[Any], list[str]]:
-        """Return a handle for each card that answers, in NVML's own order, and what is wrong with each that does not.
+    @property
+    def card_files(self) -> Path:
+        """Where the driver has a folder for each card, named by its bus."""
+        return self._driver.parent / "gpus"
+
+    def handles(self) -> tuple[list[Any], list[tuple[int, str]]]:
+        """Return a handle for each card that answers, and the number of each that does not, and what is wrong with it.
+
+        Both are in NVML's own order.
 
         Raises:
             NoNvml: The cards cannot be counted.
@@ -147,7 +154,7 @@ class Nvml:
             try:
                 found.append(self.call("nvmlDeviceGetHandleByIndex", index))
             except (NoNvml, CardLost) as error:
-                silent.append(str(error) if isinstance(error, CardLost) else f"cannot be used ({error})")
+                silent.append((index, str(error) if isinstance(error, CardLost) else f"cannot be used ({error})"))
         return found, silent
 
     def mig_handles(self, uuid: str, card: Any) -> list[Any] | None:

@@ -81,7 +81,7 @@ class Registry:
             told: Any = read_json(self.path)
         except (StoreError, RecursionError):
             told = None
-        if told is None and not self.path.exists():
+        if told is None and self.stamp() is None:
             return ()
         listed = told.get("leases") if isinstance(told, dict) else None
         if not isinstance(listed, list):
@@ -122,7 +122,7 @@ class Registry:
         from filelock import FileLock, Timeout  # noqa: PLC0415
 
         make_dir(self.folder, 0o700)
-        _check_folder(self.folder)
+        check_folder(self.folder)
         lock = FileLock(self._lock_path, mode=0o600)
         with store_errors(self._lock_path, "locking"):
             try:
@@ -139,20 +139,20 @@ class Registry:
 def default_folder(environ: Mapping[str, str]) -> Path:
     """Return where the leases of this user are on this machine.
 
-    The folder of the session is looked for also where the variable is not set, as under cron: two runs of one user must
-    find the same file.
+    It is never the folder of the session: that is removed when the user logs out, with detached runs going on, and
+    runs that cron starts have none.
     """
     if environ.get(FOLDER_VARIABLE):
         return Path(environ[FOLDER_VARIABLE]).expanduser()
-    user = os.getuid()
-    runtime = Path(environ.get("XDG_RUNTIME_DIR") or f"/run/user/{user}")
-    if runtime.is_dir() and os.access(runtime, os.W_OK):
-        return runtime / "parallel_ml"
-    return Path(f"/tmp/parallel_ml-{user}")  # noqa: S108 - `_check_folder` refuses one that is not ours
+    return Path(f"/tmp/parallel_ml-{os.getuid()}")  # noqa: S108 - `check_folder` refuses one that is not ours
 
 
-def _check_folder(folder: Path) -> None:
-    """Refuse a folder that another user made, or that everybody may write to: /tmp is everybody's."""
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that another user made, or that everybody may write to: /tmp is everybody's.
+
+    Raises:
+        StoreError: It is such a folder, or it is not there.
+    """
     with store_errors(folder, "looking at folder"):
         found = folder.lstat()
     if stat.S_ISLNK(found.st_mode) or found.st_uid != os.getuid():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from parallel_ml.gpu.xid import XidEvent
+
 
 @dataclass(frozen=True)
 class ProcessUse:
@@ -32,6 +34,11 @@ class DeviceSample:
         power_w: What it draws now.
         energy_j: What it has drawn since the driver was loaded.
         processes: Who is on it; None where that is not told.
+        ecc_uncorrected: Errors of its memory that could not be corrected, since the driver was loaded.
+        repair_pending: Whether bad memory waits for a reset to be taken out of use.
+        slowed_by: What keeps its clocks down now: `thermal`, `power`, `hardware`; () is nothing.
+        last_xid: The last Xid that was heard of since the machine was started; only a run listens.
+        bus: Where it is, such as `0000:01:00.0`, or "".
         trouble: Why it cannot be used, or "".
     """
 
@@ -45,4 +52,9 @@ class DeviceSample:
     power_w: float | None = None
     energy_j: float | None = None
     processes: tuple[ProcessUse, ...] | None = None
+    ecc_uncorrected: int | None = None
+    repair_pending: bool | None = None
+    slowed_by: tuple[str, ...] | None = None
+    last_xid: XidEvent | None = None
+    bus: str = ""
     trouble: str = ""

@@ -18,6 +18,8 @@ from parallel_ml.gpu.sample import DeviceSample
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from parallel_ml.gpu.xid import XidEvent
+
 SPEC_PREFIX = "sim:"
 UUID_PREFIX = "SIM-"
 SPEC_HINT = "write sim:2x16GiB, sim:16GiB or sim:2x16GiB,1x8GiB"
@@ -105,6 +107,10 @@ class SimulatedDevices:
             )
             for card in self._devices
         )
+
+    def xids(self) -> tuple[XidEvent, ...]:
+        """Return none: nothing goes wrong on paper."""
+        return ()
 
     def set_foreign(self, index: int, foreign_bytes: int) -> None:
         """Let programs outside the run hold `foreign_bytes` of a card; 0 frees them."""

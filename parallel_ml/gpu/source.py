@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from parallel_ml.gpu.nvml import NvmlDevices
 from parallel_ml.gpu.nvml_library import NVIDIA_DRIVER, NoNvml, Nvml
+from parallel_ml.gpu.visible import VisibleDevices, choose
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from parallel_ml.core.model import Device
     from parallel_ml.gpu.sample import DeviceSample
+    from parallel_ml.gpu.xid import XidEvent
 
 
 class DeviceSource(Protocol):
@@ -52,9 +55,17 @@ class DeviceSource(Protocol):
         """Return what is measured of the cards now."""
         ...
 
+    def xids(self) -> tuple[XidEvent, ...]:
+        """Return the Xids that were heard of since the first look with processes of ours, the oldest first."""
+        ...
+
     def close(self) -> None:
         """Give back what the source holds; further calls do nothing."""
         ...
+
+
+UNUSABLE = "no GPU can be used"
+"""So begins the note of a machine whose cards are there and cannot be used."""
 
 
 class NoDevices:
@@ -83,22 +94,33 @@ class NoDevices:
         """Return no card."""
         return ()
 
+    def xids(self) -> tuple[XidEvent, ...]:
+        """Return none."""
+        return ()
+
     def close(self) -> None:
         """Hold nothing, so give back nothing."""
 
 
-def detect_devices(nvidia_driver: Path = NVIDIA_DRIVER) -> DeviceSource:
-    """Return the source for what this machine has.
+def detect_devices(nvidia_driver: Path = NVIDIA_DRIVER, environ: Mapping[str, str] | None = None) -> DeviceSource:
+    """Return the source for what this machine has, and CUDA_VISIBLE_DEVICES leaves of it.
 
     Args:
         nvidia_driver: A file that is there where NVIDIA's driver is loaded.
+        environ: Where the variable is looked for; None is this process's environment.
     """
     cards = NvmlDevices(Nvml(nvidia_driver))
     try:
         cards.open()
     except NoNvml as error:
         return NoDevices("auto", str(error))
-    if cards.devices():
+    devices = cards.devices()
+    choice = choose(os.environ if environ is None else environ, devices, cards.gpus()) if devices else None
+    if devices and choice is None:
         return cards
+    if choice is not None and choice.uuids:
+        return VisibleDevices(cards, choice)
     cards.close()
-    return NoDevices("auto", f"no GPU can be used ({cards.note})" if cards.note else "no GPU found")
+    if choice is not None:
+        return NoDevices("auto", choice.note)
+    return NoDevices("auto", f"{UNUSABLE} ({cards.note})" if cards.note else "no GPU found")

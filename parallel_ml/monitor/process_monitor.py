@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from parallel_ml.core.model import StrEnum
+from parallel_ml.core.outcome import StrEnum
 from parallel_ml.errors import StoreError
 from parallel_ml.monitor.follow import FileFollower, LogFollower, parse_line
 from parallel_ml.monitor.history import build_history
@@ -27,6 +28,7 @@ class EventKind(StrEnum):
     JOB_STATE = "job_state"
     EPOCH = "epoch"
     LOG = "log"
+    OUT_OF_MEMORY = "out_of_memory"
     NOTE = "note"
     RUN_ENDED = "run_ended"
 
@@ -38,7 +40,9 @@ class MonitorEvent:
     Attributes:
         kind: RUN_STARTED and RUN_ENDED (data: `run`, `dir`, `state`), JOB_STATE (data: `state`, `outcome`, `error`,
             `attempt`, `allocation`, `batch_size`, `accumulation`, `waiting`), EPOCH (data: a line of `metrics.jsonl`),
-            LOG (data: a line of `log.jsonl`), NOTE (data: `text`).
+            OUT_OF_MEMORY (data: `text`, what is done about it; `attempt`, the one that it happened to; `batch_size` of
+            the next one, or None as asked for), LOG (data: a line of `log.jsonl`; `progress` is true
+            in what a line looks like that is drawn again and again), NOTE (data: `text`).
         job: The job's name; None for what concerns the whole run.
     """
 
@@ -59,6 +63,7 @@ class _Watched:
     log: LogFollower
     points: list[dict[str, Any]] = field(default_factory=list)
     history_due: float | None = None
+    trouble: str = ""
 
 
 class ProcessMonitor:
@@ -139,7 +144,9 @@ class ProcessMonitor:
                         self.emit(MonitorEvent(EventKind.LOG, job, record))
                 found = found or bool(lines)
         except StoreError as error:
-            self.emit(MonitorEvent(EventKind.NOTE, job, {"text": str(error)}))
+            if str(error) != watched.trouble:  # told once, not at each look
+                watched.trouble = str(error)
+                self.emit(MonitorEvent(EventKind.NOTE, job, {"text": watched.trouble}))
             return False
         return found
 
@@ -159,7 +166,7 @@ class ProcessMonitor:
         return bool(points)
 
     def _write_history(self, watched: _Watched) -> None:
-        if not self._keep_history or (watched.history_due is None and watched.files.history.exists()):
+        if not self._keep_history or (watched.history_due is None and os.path.exists(watched.files.history)):
             return
         watched.history_due = None
         try:

@@ -1,7 +1,8 @@
 """What the processes of each running job take of the machine, sampled: `samples.jsonl` of each attempt.
 
 Memory is the sum of the resident sets of all processes of the job: what they share is counted once for each, so that
-it is rather too much than too little. CPU is in percent of one core, of all processes together.
+it is rather too much than too little. CPU is in percent of one core, of all processes together. Energy is that of the
+cards alone (`energy.py`): what a processor draws is told to root only, and of no single job.
 """
 
 from __future__ import annotations
@@ -11,15 +12,16 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from parallel_ml.core.model import Attempt, Job
+from parallel_ml.core.model import Attempt, GpuShare, Job
 from parallel_ml.core.units import MIB
 from parallel_ml.errors import StoreError
+from parallel_ml.monitor.energy import JobEnergy
 from parallel_ml.store.files import last_lines, read_json, write_whole
 from parallel_ml.store.identity import is_alive
 from parallel_ml.store.layout import AttemptLayout, RunLayout
@@ -54,7 +56,7 @@ class TreeUse:
 
 @dataclass
 class _Sampled:
-    """An attempt that is sampled: where it stood at the last sample, and its peaks so far."""
+    """An attempt that is sampled: where it stood at the last sample, and its peaks so far. Times are since boot."""
 
     files: AttemptLayout
     started: float
@@ -62,19 +64,28 @@ class _Sampled:
     cpu_s: float = 0.0
     memory_peak_mb: float | None = None
     gpu_memory_peak_mb: float | None = None
+    holds_cards: bool = False
+    energy: JobEnergy = field(default_factory=lambda: JobEnergy(()))
 
 
 class Sampler:
     """Samples the running jobs of one run, in their supervisor's turn. Where it fails it stops, and hurts nothing."""
 
-    def __init__(self, layout: RunLayout, cards: Callable[[], Sequence[DeviceSample]]) -> None:
+    def __init__(
+        self,
+        layout: RunLayout,
+        cards: Callable[[], Sequence[DeviceSample]],
+        leased: Callable[[], Mapping[str, float]] = dict,
+    ) -> None:
         """Sample nothing yet.
 
         Args:
             layout: The run's files.
             cards: Returns what is measured of the cards now; asked only when a job that holds one is sampled.
+            leased: Returns how much of each card's room for jobs other runs have.
         """
-        self._layout, self._cards = layout, cards
+        self._layout, self._cards, self._leased = layout, cards, leased
+        self._granted: dict[str, float] = {}
         self._sampled: dict[str, _Sampled] = {}
         self._look_at = self._sample_all_at = 0.0
         self._broken = False
@@ -89,15 +100,14 @@ class Sampler:
         if all_of_them:
             self._sample_all_at = now + EVERY_S
         try:
-            wanted = [
+            live = [
                 (job, attempt)
                 for job in jobs
-                if (attempt := job.attempt) is not None
-                and attempt.ended_at is None
-                and attempt.shim is not None
-                and (all_of_them or job.name not in self._sampled)
+                if (attempt := job.attempt) is not None and attempt.ended_at is None and attempt.shim is not None
             ]
+            wanted = [one for one in live if all_of_them or one[0].name not in self._sampled]
             if wanted:
+                self._granted = _granted(live, self._leased())
                 self._sample(wanted)
         except Exception:  # noqa: BLE001 - a figure for people must never hurt a run
             self._broken = True
@@ -111,10 +121,13 @@ class Sampler:
             told = read_json(files.exit)
             if not isinstance(told, dict) or told.get("cpu_s") is None:
                 return
+            if sampled is not None and sampled.holds_cards:
+                sampled.energy.finish(self._cards(), _steady())
+            until = _steady() if sampled is not None else told["ended"]
             sampled = sampled or _begin(files, told["started"])
             sampled.cpu_s = max(sampled.cpu_s, told["cpu_s"])
             sampled.memory_peak_mb = _most(sampled.memory_peak_mb, _mb(told["max_rss_bytes"]))
-            _append(files.samples, {"timestamp": _iso(told["ended"]), **_totals(sampled, told["ended"]), "ended": True})
+            _append(files.samples, {"timestamp": _iso(told["ended"]), **_totals(sampled, until), "ended": True})
         except Exception:  # noqa: BLE001 - as above
             _log.warning("the totals of %s could not be written", job, exc_info=True)
 
@@ -126,14 +139,18 @@ class Sampler:
             use = tree_use(attempt.shim.pid)
             if use is None:
                 continue
-            now = time.time()
+            now = _steady()
             sampled = self._sampled.get(job.name)
             if sampled is None:
                 files = self._layout.job(job.name).attempt(attempt.number)
-                sampled = self._sampled[job.name] = _begin(files, attempt.started_at or now)
-            record = _record(
-                sampled, use, now, *(card_use(cards, use.pids) if attempt.allocation.shares else (None, None))
-            )
+                started = (attempt.process or attempt.shim).start_ticks / os.sysconf("SC_CLK_TCK")
+                sampled = _begin(files, started, attempt.allocation.shares)
+                self._sampled[job.name] = sampled
+            on_cards: tuple[float | None, int | None] = (None, None)
+            if sampled.holds_cards:
+                on_cards = card_use(cards, use.pids)
+                sampled.energy.take(cards, use.pids, self._granted, now)
+            record = _record(sampled, use, now, *on_cards)
             with contextlib.suppress(OSError, StoreError):  # a full disk has no room for this
                 _append(sampled.files.samples, record)
 
@@ -189,14 +206,30 @@ def _below(root: int) -> list[int]:
     return found
 
 
-def _begin(files: AttemptLayout, started: float) -> _Sampled:
+def _granted(live: Iterable[tuple[Job, Attempt]], leased: Mapping[str, float]) -> dict[str, float]:
+    """Return how much of each card's room for jobs is granted, to this run and to others."""
+    found = dict(leased)
+    for _, attempt in live:
+        for share in attempt.allocation.shares:
+            found[share.gpu_uuid] = found.get(share.gpu_uuid, 0.0) + share.slot_fraction
+    return found
+
+
+def _steady() -> float:
+    """Return the seconds since boot, as processes' start times are told: nobody sets that clock."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def _begin(files: AttemptLayout, started: float, shares: Sequence[GpuShare] = ()) -> _Sampled:
     """Begin with an attempt, or go on where another supervisor left it."""
-    sampled = _Sampled(files, started, started)
+    sampled = _Sampled(files, started, started, holds_cards=bool(shares), energy=JobEnergy(shares))
     with contextlib.suppress(StoreError, ValueError, AttributeError):  # what cannot be read is begun anew
         for line in last_lines(files.samples, 1):
             last = json.loads(line)
             sampled.memory_peak_mb = last.get("memory_peak_mb")
             sampled.gpu_memory_peak_mb = last.get("gpu_memory_peak_mb")
+            if last.get("energy_wh") is not None:
+                sampled.energy = JobEnergy(shares, float(last["energy_wh"]))
     return sampled
 
 
@@ -210,7 +243,7 @@ def _record(
     sampled.memory_peak_mb = _most(sampled.memory_peak_mb, memory_mb)
     sampled.gpu_memory_peak_mb = _most(sampled.gpu_memory_peak_mb, gpu_memory_mb)
     return {
-        "timestamp": _iso(now),
+        "timestamp": _iso(time.time()),
         "cpu_percent": round(percent, 1),
         "memory_mb": memory_mb,
         "processes": len(use.pids),
@@ -227,6 +260,8 @@ def _totals(sampled: _Sampled, now: float) -> dict[str, Any]:
         "cpu_mean_percent": round(100 * sampled.cpu_s / max(_LEAST_SPAN_S, now - sampled.started), 1),
         "memory_peak_mb": sampled.memory_peak_mb,
         "gpu_memory_peak_mb": sampled.gpu_memory_peak_mb,
+        "energy_wh": sampled.energy.wh,
+        "energy_estimated": None if sampled.energy.wh is None else sampled.energy.estimated,
     }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from parallel_ml.core.machine import Command, Stimulus
+from parallel_ml.core.stimuli import Command, Stimulus
 from parallel_ml.store.layout import AttemptLayout
 
 

@@ -16,8 +16,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from parallel_ml.core.machine import Command, Ended
 from parallel_ml.core.recovery import ExitFacts
+from parallel_ml.core.stimuli import Command, Ended
 from parallel_ml.core.units import GIB, MIB, format_duration, format_size
 from parallel_ml.errors import BackendError, ParallelMLError, StoreError
 from parallel_ml.gpu.host import usable_cores, usable_memory_bytes
@@ -73,7 +73,7 @@ def _memory() -> Finding:
 
 def _runs_folder(runs: Path, environ: Mapping[str, str]) -> list[Finding]:
     """Try in the folder, or in the nearest one above it that is there, what a run does."""
-    there = next(folder for folder in (runs, *runs.parents) if folder.exists())
+    there = next(folder for folder in (runs, *runs.parents) if os.path.exists(folder))
     place = str(runs) if there == runs else f"{runs} (it will be made in {there})"
     advice = "choose another folder with --runs-dir or PARALLEL_ML_RUNS"
     try:

@@ -31,12 +31,13 @@ from parallel_ml.runtime.supervisor import Supervisor
 from parallel_ml.store.files import read_json
 from parallel_ml.store.identity import identify
 from parallel_ml.store.layout import RunLayout
-from parallel_ml.store.orders import Order, OrderKind, new_order
+from parallel_ml.store.orders import Order, OrderKind, new_order, pending_orders
 from parallel_ml.store.run_store import RunStore
 from parallel_ml.store.run_view import RunView, read_metrics
 from parallel_ml.store.runs import runs_folder
 
 DETACH_PATIENCE_S = 20.0
+_END_S = 5.0
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 
@@ -52,7 +53,7 @@ class ParallelMLExecutor:
     thread or a callback meanwhile. Should this process die, the trainings go on, and `resume` takes them over.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what can be said of a run
         self,
         configs: str | Path | Sequence[str | Path] | None = None,
         *,
@@ -62,6 +63,7 @@ class ParallelMLExecutor:
         gpus: str | GPUManager | None = None,
         cwd: str | Path | None = None,
         environ: Mapping[str, str] | None = None,
+        snapshot: bool = True,
     ) -> None:
         """Read and check the configurations; nothing is written or started yet.
 
@@ -73,6 +75,7 @@ class ParallelMLExecutor:
             gpus: A GPUManager, or a word for one such as `sim:2x16GiB`; None is what this machine has.
             cwd: The folder that relative paths are meant from; None is the current one.
             environ: The environment of the jobs; None is this process's own.
+            snapshot: Whether jobs run the user's code as it is now; else as it is when each starts.
 
         Raises:
             ConfigError: Everything that is wrong in any of the configurations.
@@ -80,11 +83,10 @@ class ParallelMLExecutor:
         """
         if max_parallel is not None and max_parallel < 1:
             raise UsageError(f"max_parallel {max_parallel} is too small", "give 1 or more")
-        if name is not None and not _NAME.fullmatch(name):
-            raise UsageError(f"{name!r} is no name for a run", "use letters, digits, '.', '_' and '-', at most 100")
+        check_name(name)
         self._cwd = Path(cwd or Path.cwd()).resolve()
         self._environ = dict(os.environ if environ is None else environ)
-        self._name, self._max_parallel = name, max_parallel
+        self._name, self._max_parallel, self._snapshot = name, max_parallel, snapshot
         self._folder = runs_folder(runs_dir, self._environ, self._cwd)
         self._gpus = gpus if isinstance(gpus, GPUManager) else GPUManager.from_spec(gpus or "auto")
         self._configs: ConfigManager | None = ConfigManager(configs, cwd=self._cwd, environ=self._environ)
@@ -99,10 +101,10 @@ class ParallelMLExecutor:
 
         Raises:
             StoreError: There is no run, or it cannot be read.
-            UsageError: It is finished, or a supervisor drives it.
+            UsageError: It is finished and nobody asked for more, or a supervisor drives it.
         """
         view = RunView(RunLayout(Path(run_dir).resolve()))
-        if view.state.finished:
+        if _at_rest(view):
             raise UsageError(f"run {view.state.run_id} is {view.state.word}: there is nothing to go on with")
         if view.supervised:
             raise UsageError(f"a supervisor drives run {view.state.run_id} already")
@@ -144,6 +146,7 @@ class ParallelMLExecutor:
                 max_parallel=self._max_parallel,
                 cwd=self._cwd,
                 environ=self._environ,
+                snapshot=self._snapshot,
             )
         return self.get_status()
 
@@ -160,12 +163,12 @@ class ParallelMLExecutor:
             SystemExit: After SIGTERM (in the main thread); the trainings go on, and `resume` takes them over.
         """
         self.prepare()
-        if not RunView(self._prepared()).state.finished:
+        if not _at_rest(RunView(self._prepared())):
             self._drive()
         return self.results()
 
     def carry_out(self, order: Order) -> None:
-        """Stop what `order` names in a run whose supervisor is gone, start nothing, and leave when it has ended.
+        """Stop or pause what `order` names in a run whose supervisor is gone, start nothing, and leave then.
 
         Raises:
             RunLocked: Another process drives this run by now.
@@ -235,11 +238,13 @@ class ParallelMLExecutor:
             )
         view = RunView(layout)
         give_up_at = time.monotonic() + DETACH_PATIENCE_S
-        while not (view.supervised or view.state.finished):
-            if child.poll() is not None or time.monotonic() > give_up_at:
-                raise BackendError("handing the run over", f"its supervisor did not start; see {layout.log}")
+        while not (view.supervised or _at_rest(view)):
+            too_late = child.poll() is not None or time.monotonic() > give_up_at
             time.sleep(0.02)
             view.refresh()
+            if too_late and not (view.supervised or _at_rest(view)):
+                _end(child)  # it must not drive what the user believes not to be driven
+                raise BackendError("handing the run over", f"its supervisor did not start; see {layout.log}")
         child.returncode = 0  # it is not ours to wait for
         return view.status()
 
@@ -272,6 +277,16 @@ class ParallelMLExecutor:
                 monitor.emit(MonitorEvent(EventKind.NOTE, None, {"text": note}))
 
 
+def check_name(name: str | None) -> None:
+    """Refuse what cannot be the name of a run.
+
+    Raises:
+        UsageError: It cannot.
+    """
+    if name is not None and not _NAME.fullmatch(name):
+        raise UsageError(f"{name!r} is no name for a run", "use letters, digits, '.', '_' and '-', at most 100")
+
+
 @contextlib.contextmanager
 def _signals(supervisor: Supervisor) -> Iterator[list[int]]:
     """Turn signals into orders for as long as the block runs, and yield the list of those that came.
@@ -301,6 +316,20 @@ def _signals(supervisor: Supervisor) -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
+def _at_rest(view: RunView) -> bool:
+    """Return whether nothing is left to do: every job has finished, and no order, a retry say, waits."""
+    return view.state.finished and not pending_orders(view.layout)
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    child.terminate()
+    try:
+        child.wait(timeout=_END_S)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+
+
 def _me() -> ProcessId:
     me = identify()
     if me is None:
@@ -320,4 +349,6 @@ def _result(job: JobStatus) -> JobResult:
         paths=job.paths,
         error=job.error,
         resources=job.resources,
+        failure=job.failure,
+        recoveries=job.recoveries,
     )

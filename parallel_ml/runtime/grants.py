@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 from parallel_ml.core.model import Allocation, Attempt, Job, Machine, ProcessId, RunState
 from parallel_ml.core.placement import Placement, place
+from parallel_ml.core.stimuli import Ended
 from parallel_ml.errors import StoreError
 from parallel_ml.gpu.leases import Claim, Lease, Leases
 from parallel_ml.gpu.manager import GPUManager
@@ -14,6 +17,8 @@ from parallel_ml.store.layout import RunLayout
 
 PATIENCE_S = 5.0
 """How long a registry that could not be used is left alone."""
+_MOST_XIDS = 3
+"""The last ones are told of in a job's error."""
 TELL_EVERY_S = 10.0
 TELL_SHARE = 32
 """Memory of other programs that moves by less than this part of a card is not told of: it always moves."""
@@ -54,9 +59,9 @@ class Grants:
             others = () if self.gpus.simulated else self._leases.others()
         return self.gpus.snapshot(own, others)
 
-    def place(self, state: RunState, machine: Machine, now: float) -> list[Placement]:
+    def place(self, state: RunState, machine: Machine) -> list[Placement]:
         """Return the jobs that start now; what they hold is leased already."""
-        if now < self._idle_until:
+        if time.monotonic() < self._idle_until:
             return []
         placed = {one.job: one for one in place(state, machine)}
         if not placed:
@@ -68,8 +73,6 @@ class Grants:
         granted: list[Claim] = []
         with self._noting_problems():
             granted = self._leases.acquire(claims, self._me, machine.devices)
-        if self.problem:
-            self._idle_until = now + PATIENCE_S
         return [placed[claim.job] for claim in granted]
 
     def started(self, job: str, attempt: int, shim: ProcessId) -> None:
@@ -82,10 +85,37 @@ class Grants:
         with self._noting_problems():
             self._leases.release(job, attempt)
 
-    def keep(self) -> None:
-        """Put back what the registry lost, and try again what failed."""
+    def leased(self) -> dict[str, float]:
+        """Return how much of each card's room for jobs other runs have, by uuid."""
+        found: dict[str, float] = {}
         with self._noting_problems():
-            self._leases.keep()
+            for lease in () if self.gpus.simulated else self._leases.others():
+                found[lease.gpu_uuid] = found.get(lease.gpu_uuid, 0.0) + lease.slot_fraction
+        return found
+
+    def with_xids(self, state: RunState, ended: Ended) -> Ended:
+        """Return the end of an attempt with what its cards reported meanwhile, as evidence of why it went wrong.
+
+        NVML does not tell which program an Xid is of: beside other programs on the card it may be theirs.
+        """
+        attempt = state.jobs[ended.job].attempt
+        if attempt is None or attempt.number != ended.attempt or ended.facts.code == 0:
+            return ended
+        indexes = {share.gpu_uuid: share.gpu_index for share in attempt.allocation.shares}
+        if not indexes:
+            return ended
+        told = [event for event in self.gpus.xids() if event.uuid in indexes and event.at >= attempt.placed_at]
+        if not told:
+            return ended
+        texts = dict.fromkeys(f"GPU {indexes[event.uuid]} reported {event.text}" for event in told)
+        error = "; ".join(filter(None, [ended.facts.error, *list(texts)[-_MOST_XIDS:]]))
+        return replace(ended, facts=replace(ended.facts, error=error))
+
+    def keep(self) -> None:
+        """Put back what the registry lost, and try again what failed, but not at each turn."""
+        if time.monotonic() >= self._idle_until:
+            with self._noting_problems():
+                self._leases.keep()
 
     def worth_telling(self, seen: Machine, machine: Machine, now: float) -> bool:
         """Say whether a machine differs from the one `seen` so that the log should have it."""
@@ -114,10 +144,25 @@ class Grants:
             yield
         except StoreError as error:
             self.problem = str(error)
+            self._idle_until = time.monotonic() + PATIENCE_S
         else:
-            self.problem = self._leases.note
+            if time.monotonic() >= self._idle_until:
+                self.problem = self._leases.note
 
 
 def _live(state: RunState) -> list[tuple[Job, Attempt]]:
     """Return the jobs that hold something, with the attempts that hold it."""
     return [(job, job.attempts[-1]) for job in state.jobs.values() if job.holds is not None]
+
+
+def losses(seen: Machine, machine: Machine) -> Iterator[str]:
+    """Yield a sentence for each card that is lost now and was not when it was `seen`."""
+    known = {device.uuid for device in seen.devices if device.lost}
+    alive = any(not device.lost for device in machine.devices)
+    for device in machine.devices:
+        if device.lost and device.uuid not in known:
+            what = device.trouble or "is lost: it fell off the bus or needs a reset"
+            if alive:
+                yield f"GPU {device.index} {what}; its jobs are tried on another card"
+            else:
+                yield f"GPU {device.index} {what}; none is left: jobs that need one wait for a resume with one"

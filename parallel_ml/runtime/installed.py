@@ -11,6 +11,7 @@ from pathlib import Path
 from parallel_ml import __version__
 from parallel_ml.gpu.manager import GPUManager
 from parallel_ml.gpu.nvml_library import NVIDIA_DRIVER, CardLost, NoNvml, Nvml
+from parallel_ml.gpu.source import UNUSABLE
 from parallel_ml.runtime.finding import Finding
 
 _SUPPORTED = ((3, 10), (3, 13))
@@ -103,7 +104,7 @@ def gpu_findings(gpus: GPUManager, driver_file: Path = NVIDIA_DRIVER, pci: Path 
     """
     devices, note = gpus.snapshot().devices, "; ".join(gpus.notes)
     if not devices:
-        if driver_file.exists():
+        if driver_file.exists() or note.startswith(UNUSABLE):
             return [Finding("gpus", "problem", note, "until then jobs run on the CPU")]
         if _nvidia_card(pci):
             advice = "install NVIDIA's driver (in a container: start it with --gpus all)"

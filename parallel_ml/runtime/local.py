@@ -13,15 +13,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from parallel_ml.core.codec import decode
-from parallel_ml.core.machine import Command, Ended, Started, Stimulus
 from parallel_ml.core.model import ProcessId
 from parallel_ml.core.recovery import ExitFacts
+from parallel_ml.core.stimuli import Command, Ended, Held, Started, Stimulus
 from parallel_ml.errors import BackendError, StoreError
 from parallel_ml.runtime.backend import AttemptRef, Launch
 from parallel_ml.runtime.sweep import sweep
+from parallel_ml.store.attempts import is_guarded, read_exit, read_guards
 from parallel_ml.store.files import make_dir, read_json, write_json
 from parallel_ml.store.identity import identify, is_alive
 from parallel_ml.store.layout import AttemptLayout
@@ -31,6 +30,8 @@ _BOOT = (
     f"import sys; sys.path.append({_ROOT!r});"  # behind the standard library, which nothing may shadow
     " from parallel_ml.runtime.shim.guard import from_command_line; from_command_line()"
 )
+_LEAVING_S = 1.0
+"""A shim that has written its record is gone in a hundredth of a second."""
 LOOK_EVERY_S = 0.5
 """Attempts are looked at this often even when their shims say nothing (an adopted one has no pipe to us)."""
 
@@ -43,6 +44,7 @@ class _Live:
     number: int
     files: AttemptLayout
     started: bool = False
+    held: int = 0
     child: subprocess.Popen[bytes] | None = None
     pipe: int | None = None
     stirred: bool = True
@@ -60,6 +62,7 @@ class LocalBackend:
         """
         self._log = log
         self._live: dict[str, _Live] = {}
+        self._leaving: list[subprocess.Popen[bytes]] = []
         self._selector = selectors.DefaultSelector()
         self._look_at = 0.0
         self._closing = threading.RLock()  # re-entered when a signal handler wakes us in the middle of a wake
@@ -70,7 +73,13 @@ class LocalBackend:
         self._selector.register(self._woken, selectors.EVENT_READ, None)
 
     def start(self, launch: Launch) -> None:
-        """Write `start.json` and start the shim."""
+        """Write `start.json` and start the shim; an attempt that has had one gets no other.
+
+        That is so where the log was cut: then what the first one did, or does, is what the attempt is.
+        """
+        if launch.files.shim.exists():
+            self.adopt([AttemptRef(launch.job, launch.number, launch.files, started=False)])
+            return
         write_json(launch.files.start, dict(launch.plan), mode=0o600)
         ours, theirs = os.pipe()
         argv = [sys.executable, "-IS", "-c", _BOOT, str(launch.files.dir), str(theirs)]
@@ -108,7 +117,7 @@ class LocalBackend:
             return
         number = signal.SIGUSR1
         try:
-            write_json(live.files.order, {"command": command.value})
+            write_json(live.files.order, {"command": command.value, "id": time.time_ns()})
         except StoreError:
             if command in (Command.FREEZE, Command.THAW):
                 return
@@ -116,13 +125,14 @@ class LocalBackend:
         if command is Command.KILL:  # told twice, the shim is stuck: it is killed itself, and buried at the next look
             number = signal.SIGKILL if live.kill_told else number
             live.kill_told = True
-        shim, _ = _guards(live.files)
+        shim = read_guards(live.files).shim
         if shim is not None and is_alive(shim):
             with contextlib.suppress(OSError):
                 os.kill(shim.pid, number)
 
     def poll(self) -> list[Stimulus]:
         """Look at the attempts that stirred, and now and then at all."""
+        self._leaving = [child for child in self._leaving if child.poll() is None]
         look_at_all = time.monotonic() >= self._look_at
         if look_at_all:
             self._look_at = time.monotonic() + LOOK_EVERY_S
@@ -136,14 +146,18 @@ class LocalBackend:
 
     def _look(self, live: _Live) -> list[Stimulus]:
         gone = live.child is not None and live.child.poll() is not None
-        shim, process = _guards(live.files)
+        guards = read_guards(live.files)
+        shim, process = guards.shim, guards.process
         news: list[Stimulus] = []
         if process is not None and shim is not None and not live.started:
             live.started = True
-            news.append(Started(live.job, live.number, process, shim))
-        facts = _exit_facts(live.files)
-        if facts is None and (gone if shim is None else is_alive(shim) is False):
-            facts = _exit_facts(live.files) or self._bury(live, shim)
+            news.append(Started(live.job, live.number, process, shim, guards.started_at))
+        if guards.held not in (0, live.held):
+            news.append(Held(live.job, live.number))
+        live.held = guards.held
+        facts = read_exit(live.files)
+        if facts is None and (gone if shim is None else is_guarded(live.files, guards) is False):
+            facts = read_exit(live.files) or self._bury(live, shim)
         elif facts is None and shim is None and live.child is None:
             facts = self._bury(live, None)
         if facts is None:
@@ -153,6 +167,8 @@ class LocalBackend:
 
     def _bury(self, live: _Live, shim: ProcessId | None) -> ExitFacts | None:
         """Make sure that nothing of an attempt whose shim is gone runs, now or later; None while something does."""
+        if shim is not None and shim.start_ticks < 0:
+            return ExitFacts(never_started=True)  # a supervisor claimed it, so no shim ever did
         if shim is None and not _claim(live.files):
             return None  # a shim came up in this moment
         plan = read_json(live.files.start) or {}
@@ -163,6 +179,8 @@ class LocalBackend:
         if live.child is None:
             return ExitFacts(never_started=True)
         code = live.child.returncode
+        if code < 0:  # it was killed before it claimed the attempt
+            return ExitFacts(lost=True)
         return ExitFacts(spawn_error=f"its shim ended at once with exit code {code}; see {self._log}")
 
     def _drop(self, live: _Live) -> None:
@@ -171,8 +189,7 @@ class LocalBackend:
             self._selector.unregister(live.pipe)
             os.close(live.pipe)
         if live.child is not None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                live.child.wait(timeout=1.0)
+            self._leaving.append(live.child)  # it has written its record, and is on its way out
 
     def wait(self, timeout_s: float) -> None:
         """Sleep until a shim stirs or ends, somebody wakes us, or the time is over."""
@@ -210,6 +227,12 @@ class LocalBackend:
                 os.close(live.pipe)
             if live.child is not None:
                 live.child.returncode = live.child.poll() or 0  # it is not ours to wait for any more
+        for child in self._leaving:
+            try:
+                child.wait(timeout=_LEAVING_S)
+            except subprocess.TimeoutExpired:
+                child.returncode = 0
+        self._leaving.clear()
         self._live.clear()
         self._selector.close()
         os.close(self._woken)
@@ -217,39 +240,6 @@ class LocalBackend:
             if self._waker is not None:
                 os.close(self._waker)
             self._waker = None
-
-
-def _guards(files: AttemptLayout) -> tuple[ProcessId | None, ProcessId | None]:
-    """Return the shim and the training process that `shim.json` names."""
-    told: Any = read_json(files.shim)
-    if not isinstance(told, dict):
-        return None, None
-    shim, process = told.get("shim"), told.get("process")
-    return (decode(ProcessId, shim) if shim else None, decode(ProcessId, process) if process else None)
-
-
-def _exit_facts(files: AttemptLayout) -> ExitFacts | None:
-    """Return what `exit.json` says; what is not of its type there is taken for not known."""
-    told: Any = read_json(files.exit)
-    if not isinstance(told, dict):
-        return None
-    return ExitFacts(
-        code=_number(told.get("code")),
-        signal=_number(told.get("signal")),
-        spawn_error=_text(told.get("spawn_error")),
-        said=_text(told.get("said")),
-        error=_text(told.get("error")),
-        asked=_text(told.get("asked")),
-        oom_kill=told.get("oom_kill") is True,
-    )
-
-
-def _number(value: object) -> int | None:
-    return value if isinstance(value, int) else None
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
 
 
 def _claim(files: AttemptLayout) -> bool:

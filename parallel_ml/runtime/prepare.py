@@ -10,9 +10,11 @@ from typing import Any
 
 from parallel_ml.config.manager import LoadedConfig, ProcessContext, command_line, load_snapshot, write_process_config
 from parallel_ml.core.batch import BatchPlan
+from parallel_ml.core.machine import pause_patience_s
 from parallel_ml.core.model import Attempt, Job
 from parallel_ml.errors import BackendError
 from parallel_ml.gpu.manager import GPUManager
+from parallel_ml.runtime.attempt_provenance import AttemptProvenance
 from parallel_ml.runtime.backend import Launch
 from parallel_ml.runtime.sweep import TOKEN_VARIABLE
 from parallel_ml.store.files import make_dir, store_errors
@@ -37,6 +39,7 @@ class AttemptPreparer:
             environ: The environment that jobs inherit, and that fills in `${VARIABLES}`.
         """
         self._layout, self._plan, self._gpus, self._environ = layout, plan, gpus, environ
+        self._provenance = AttemptProvenance(layout, plan, gpus)
 
     def prepare(self, job: Job) -> Launch:
         """Write the newest attempt's files and return its launch.
@@ -59,14 +62,20 @@ class AttemptPreparer:
         context = self._context(job, attempt, cwd)
         config = write_process_config(loaded, context)
         token = secrets.token_hex(16)
+        folder = _working_folder(loaded, cwd)
+        env = self._environment(job, attempt, loaded, config, token)
+        argv, env = self._provenance.pinned(job, command_line(loaded, config, context), env, folder)
         plan = {
             "v": 1,
             "token": token,
             "process_id": job.spec.position,
             "attempt": attempt.number,
-            "argv": command_line(loaded, config, context),
-            "cwd": str(_working_folder(loaded, cwd)),
+            "argv": argv,
+            "cwd": str(folder),
             "grace_s": job.spec.grace_s,
+            "built_in": loaded.config.built_in,
+            "pause_signal": loaded.config.pause_signal,
+            "pause_patience_s": pause_patience_s(job.spec),
             "log": str(files.log),
             "older_log": str(files.older_log),
             "log_max_bytes": job.spec.log_max_bytes,
@@ -74,7 +83,6 @@ class AttemptPreparer:
             "metrics_from_output": job.spec.kind == "command" and loaded.config.metrics_from_output is not False,
             "result": str(files.result) if job.spec.kind == "command" else None,
         }
-        env = self._environment(job, attempt, loaded, config, token)
         return Launch(job.name, attempt.number, files.attempt(attempt.number), plan, env)
 
     def _context(self, job: Job, attempt: Attempt, cwd: Path) -> ProcessContext:
@@ -97,6 +105,7 @@ class AttemptPreparer:
             metrics_file=files.metrics,
             history_file=files.history,
             result_file=files.result,
+            evaluation_batch_size=attempt.evaluation_batch_size,
         )
 
     def _environment(
@@ -118,8 +127,15 @@ class AttemptPreparer:
             "PARALLEL_ML_CHECKPOINT_DIR": str(files.checkpoints),
             "PARALLEL_ML_CONFIG": str(config),
             "PARALLEL_ML_PARAMS": _params_text(loaded),
+            **_batch_variables(attempt),
             TOKEN_VARIABLE: token,
         }
+
+
+def _batch_variables(attempt: Attempt) -> dict[str, str]:
+    if attempt.batch_size is None:
+        return {}
+    return {"PARALLEL_ML_BATCH_SIZE": str(attempt.batch_size), "PARALLEL_ML_ACCUMULATION": str(attempt.accumulation)}
 
 
 def _params_text(loaded: LoadedConfig) -> str:

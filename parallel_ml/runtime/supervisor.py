@@ -9,40 +9,35 @@ from __future__ import annotations
 import errno
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from parallel_ml.core import events as ev
-from parallel_ml.core.machine import (
-    TRANSITIONS,
+from parallel_ml.core.machine import TRANSITIONS, decide, due, ended_dependencies, next_due, on_lost_devices
+from parallel_ml.core.model import Job, JobState, ProcessId, RunState
+from parallel_ml.core.recovery import ExitFacts
+from parallel_ml.core.stimuli import (
     Command,
-    CommandStimulus,
     Effect,
     Ended,
-    Pause,
     Placed,
-    Resume,
-    Retry,
     StartAttempt,
     Started,
     Stimulus,
-    Stop,
     TellShim,
-    decide,
-    due,
-    ended_dependencies,
-    next_due,
-    on_lost_devices,
 )
-from parallel_ml.core.model import JobState, RunState
-from parallel_ml.core.recovery import ExitFacts
 from parallel_ml.core.units import MIB
 from parallel_ml.errors import BackendError, ConfigError, StoreError
-from parallel_ml.monitor.process_monitor import EventKind, MonitorEvent, ProcessMonitor
+from parallel_ml.monitor.limits import near_limit
+from parallel_ml.monitor.process_monitor import ProcessMonitor
 from parallel_ml.monitor.samples import Sampler
 from parallel_ml.runtime.backend import AttemptRef, Backend
 from parallel_ml.runtime.clock import SteadyClock
-from parallel_ml.runtime.grants import Grants
+from parallel_ml.runtime.grants import Grants, losses
 from parallel_ml.runtime.prepare import AttemptPreparer
+from parallel_ml.runtime.translate import stimulus_of
+from parallel_ml.runtime.watchers import Watchers
+from parallel_ml.store.cleaning import remove_temporaries
 from parallel_ml.store.files import free_bytes
 from parallel_ml.store.identity import identify
 from parallel_ml.store.orders import Order, OrderKind, file_order, pending_orders
@@ -51,7 +46,10 @@ from parallel_ml.store.run_store import RunStore
 TURN_S = 0.2
 """The longest sleep between two looks at orders and metrics."""
 LOOK_S = 0.5
-"""Memory that other programs free is seen within this time."""
+CARD_LOOK_S = 0.25
+"""Memory of cards that other programs free is seen within this time; a job starts in a fifth of a second after that."""
+CLOCK_SLACK_S = 0.5
+"""What slows a clock down or speeds it up does the same to the time since boot; only setting it takes them apart."""
 LAST_PATIENCE_S = 60.0
 """How long a finished run waits for room on a full disk before it gives up writing its end."""
 _WAITS_FOR_ROOM = (errno.ENOSPC, errno.EDQUOT)
@@ -72,13 +70,12 @@ class Supervisor:
     ) -> None:
         """Keep the parts; nothing happens before `drive`."""
         self.store, self.grants, self.backend, self.preparer = store, grants, backend, preparer
-        self.monitor, self.log = monitor, log
-        self.sampler = Sampler(store.layout, grants.gpus.samples)
+        self.monitor, self.watchers, self.log = monitor, Watchers(monitor), log
+        self.sampler = Sampler(store.layout, grants.gpus.samples, grants.leased)
         self.clock = SteadyClock()
         self._submitted: deque[Order] = deque()
         self._inbox: list[Stimulus] = []
         self._effects: list[Effect] = []
-        self._told: dict[str, tuple[JobState, int]] = {}
         self._answered: list[str] = []
         self._blocked: str | None = None
         self._starting = True
@@ -106,7 +103,7 @@ class Supervisor:
         """Drive the run until every job has finished (or `leave`), and return its state.
 
         Args:
-            only: Carry out this stop and leave as soon as what it names has ended; start nothing meanwhile.
+            only: Carry out this stop or pause and leave as soon as what it names has ended; start nothing meanwhile.
 
         Raises:
             StoreError: The end could not be written.
@@ -116,6 +113,8 @@ class Supervisor:
             if only is not None:
                 self._starting = False
                 self.submit(only)
+            else:
+                self._take_orders()  # a finished run may have been asked for more
             while not self._done(only):
                 self.turn()
                 if not self._done(only):
@@ -132,9 +131,12 @@ class Supervisor:
     def _done(self, only: Order | None) -> bool:
         if self._leaving is not None:
             return True
-        if only is None or only.job is None or only.job not in self.state.jobs:
+        if only is None:
             return self.state.finished
-        return self.state.jobs[only.job].state.finished
+        jobs = self.state.jobs
+        named = [jobs[only.job]] if only.job in jobs else jobs.values()
+        at_rest = {JobState.PAUSED} if only.kind is OrderKind.PAUSE else set()
+        return all(job.state.finished or job.state in at_rest for job in named)
 
     def _leave(self, reason: str) -> None:
         """Say in the log that nobody drives the run any more, and bring up to date what is derived."""
@@ -146,6 +148,8 @@ class Supervisor:
         if self._flush():
             self._file_orders()
         self.store.snapshot(self.clock.now(), at_once=True)
+        if self.state.finished:
+            remove_temporaries(self.store.layout)
         self.log.info("supervisor left", reason=reason, state=self.state.word)
 
     def turn(self) -> None:
@@ -162,7 +166,7 @@ class Supervisor:
             self._file_orders()
             self._act()
         self.sampler.poll(self.state.jobs.values())
-        self._tell_watchers()
+        self.watchers.tell_jobs(self.state.jobs.values())
         self.monitor.poll()
         self.store.snapshot(self.clock.now())
 
@@ -174,7 +178,10 @@ class Supervisor:
         now = self.clock.now()
         refs = []
         if me is not None:
-            self._apply_events([ev.SupervisorStarted(me)])
+            clock_set_s = self._clock_set_s(me)
+            self._apply_events([ev.SupervisorStarted(me, self.clock.booted_at, clock_set_s)])
+            if clock_set_s:
+                self.log.warning("the clock was set", by_s=clock_set_s)
         self.grants.take_over(self.state)
         self._apply_events([ev.MachineSeen(self.grants.look(self.state))])
         for job in list(self.state.jobs.values()):
@@ -183,12 +190,21 @@ class Supervisor:
                 files = self.store.layout.job(job.name).attempt(attempt.number)
                 refs.append(AttemptRef(job.name, attempt.number, files, started=attempt.process is not None))
                 self.monitor.watch(job.name)
-                if job.state in _AGAIN:  # the one before us may not have come to telling it
-                    self._effects.append(TellShim(job.name, attempt.number, _AGAIN[job.state]))
+                command = _told_again(job, ordered=files.order.exists())
+                if command is not None:  # the one before us may not have come to telling it
+                    self._effects.append(TellShim(job.name, attempt.number, command))
             elif job.state is JobState.RETRYING and (job.due_at or 0.0) > now + job.spec.backoff_s * 2**job.failures:
                 self._apply_events([ev.RetryScheduled(job.name, now, "the clock was set back")])
         self.backend.adopt(refs)
         self.log.info("supervisor started", run=self.state.run_id, jobs=len(self.state.jobs), adopted=len(refs))
+
+    def _clock_set_s(self, me: ProcessId) -> float:
+        """Return by how much the wall clock was set since the last supervisor started; 0 where that cannot be told."""
+        before = self.state.booted_at
+        if before is None or not me.boot_id or self.state.boot_id != me.boot_id:
+            return 0.0
+        by_s = self.clock.booted_at - before
+        return by_s if abs(by_s) > CLOCK_SLACK_S else 0.0
 
     def _take_orders(self) -> None:
         orders = []
@@ -210,7 +226,7 @@ class Supervisor:
             self._apply_events([ev.CommandRejected(order.id, order.kind.value, reason, order.job)])
             return
         names = [order.job] if order.job is not None else list(self.state.jobs)
-        stimuli = [_stimulus(order, name) for name in names]
+        stimuli = [stimulus_of(order, name) for name in names]
         if order.job is None:
             stimuli = [one for one in stimuli if (self.state.jobs[one.job].state, type(one)) in TRANSITIONS]
             if not stimuli:
@@ -222,7 +238,8 @@ class Supervisor:
             self._apply_events([ev.OrderDone(order.id, order.kind.value)])
 
     def _apply(self, stimuli: Iterable[Stimulus]) -> None:
-        for stimulus in stimuli:
+        for arrived in stimuli:
+            stimulus = self._with_evidence(arrived) if isinstance(arrived, Ended) else arrived
             decision = decide(self.state, stimulus, self.clock.now())
             self._apply_events(decision.events)
             if isinstance(stimulus, Started):
@@ -232,33 +249,47 @@ class Supervisor:
                 self.sampler.ended(stimulus.job, stimulus.attempt)
             self._effects += decision.effects
 
+    def _with_evidence(self, ended: Ended) -> Ended:
+        """Add to the facts of an end what only this side knows: trouble of its card, memory near its limit."""
+        ended = self.grants.with_xids(self.state, ended)
+        attempt = self.state.jobs[ended.job].attempt
+        if attempt is None or ended.facts.code == 0 or attempt.number != ended.attempt:
+            return ended
+        files = self.store.layout.job(ended.job).attempt(ended.attempt)
+        return replace(ended, facts=replace(ended.facts, near_limit=near_limit(files, attempt)))
+
     def _apply_events(self, events: Iterable[ev.Event]) -> None:
         events = list(events)
+        for event in events:
+            self.watchers.tell_event(event)
         if events:
             self.store.add(events, self.clock.now())
             self._place_at = 0.0
 
     def _place(self) -> None:
-        """Start what there is room for; looked at when something changed, and twice a second for foreign memory."""
+        """Start what there is room for; looked at when something changed, and again and again for foreign memory."""
         now = self.clock.now()
         if self._blocked is not None or not self._starting or now < self._place_at:
             return
-        self._place_at = now + LOOK_S
+        self._place_at = now + self._look_s
         jobs = self.state.jobs.values()
         if not any(job.state is JobState.QUEUED or ((holds := job.holds) and holds.shares) for job in jobs):
             return
         self.grants.keep()
         machine = self.grants.look(self.state)
         if self.grants.worth_telling(self.state.machine, machine, now):
+            for text in losses(self.state.machine, machine):
+                self.watchers.note(text)
             self._apply_events([ev.MachineSeen(machine)])
         self._apply(list(on_lost_devices(self.state, machine)))
-        for one in self.grants.place(self.state, machine, now):
-            self._apply([Placed(one.job, one.allocation, one.batch_size, one.accumulation)])
-        self._place_at = now + LOOK_S
+        for one in self.grants.place(self.state, machine):
+            batch = one.batch_size, one.accumulation, one.evaluation_batch_size
+            self._apply([Placed(one.job, one.allocation, *batch)])
+        self._place_at = now + self._look_s
         if self.grants.problem != self._grants_problem:
             self._grants_problem = self.grants.problem
             if self._grants_problem:
-                self._note(self._grants_problem)
+                self.watchers.note(self._grants_problem)
 
     # --- acting
 
@@ -333,52 +364,35 @@ class Supervisor:
         if self._blocked is None:
             self._blocked = str(error)
             self.log.error("blocked", error=str(error))
-            self._note(f"{error}; what runs goes on, no further job starts until it works again")
+            self.watchers.note(f"{error}; what runs goes on, no further job starts until it works again")
 
     def _unblock(self) -> None:
         if self._blocked is not None:
             self._blocked = None
-            self._note("the run's directory can be written again; jobs start again")
-
-    # --- telling
-
-    def _tell_watchers(self) -> None:
-        """Call back for each job whose state or attempt is not what was told last."""
-        for job in self.state.jobs.values():
-            known = (job.state, len(job.attempts))
-            if self._told.get(job.name, (JobState.QUEUED, 0)) != known:
-                self._told[job.name] = known
-                if job.state.finished or job.state is JobState.RETRYING:
-                    self.monitor.unwatch(job.name)
-                self.monitor.emit(MonitorEvent(EventKind.JOB_STATE, job.name, _job_news(job)))
-
-    def _note(self, text: str) -> None:
-        self.monitor.emit(MonitorEvent(EventKind.NOTE, None, {"text": text}))
+            self.watchers.note("the run's directory can be written again; jobs start again")
 
     def _nap_s(self) -> float:
         if self._inbox or self._submitted:
             return 0.0
-        soonest = next_due(self.state)
-        return TURN_S if soonest is None else max(0.0, min(TURN_S, soonest - self.clock.now()))
+        soonest = [] if (due_at := next_due(self.state)) is None else [due_at]
+        if self._blocked is None and self._starting:
+            soonest.append(self._place_at)
+        return max(0.0, min([TURN_S, *(at - self.clock.now() for at in soonest)]))
+
+    @property
+    def _look_s(self) -> float:
+        return CARD_LOOK_S if self.state.machine.devices else LOOK_S
 
 
-def _stimulus(order: Order, job: str) -> CommandStimulus:
-    if order.kind is OrderKind.STOP:
-        return Stop(job, order.id, at_once=order.at_once)
-    if order.kind is OrderKind.PAUSE:
-        return Pause(job, order.id, freeze=order.freeze)
-    return Resume(job, order.id) if order.kind is OrderKind.RESUME else Retry(job, order.id)
+def _told_again(job: Job, *, ordered: bool) -> Command | None:
+    """Return what the shim of a job that is taken over must have been told.
 
-
-def _job_news(job: Any) -> dict[str, Any]:
-    attempt = job.attempt
-    return {
-        "state": job.state.word,
-        "attempt": attempt.number if attempt else 0,
-        "pid": attempt.process.pid if attempt and attempt.process else None,
-        "outcome": str(attempt.outcome) if attempt and attempt.outcome else None,
-        "error": job.error or (attempt.error if attempt else None),
-        "allocation": attempt.allocation.to_dict() if attempt else None,
-        "batch_size": attempt.batch_size if attempt else job.spec.batch_size,
-        "accumulation": attempt.accumulation if attempt else job.spec.accumulation,
-    }
+    Args:
+        job: The job.
+        ordered: Whether its shim was ever told anything; if so it may hold a job that is to run.
+    """
+    if job.frozen:
+        return Command.FREEZE
+    if job.state is JobState.RUNNING:
+        return Command.THAW if ordered else None
+    return _AGAIN.get(job.state)

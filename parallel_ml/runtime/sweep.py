@@ -8,10 +8,11 @@ import signal
 import time
 
 from parallel_ml.core.model import ProcessId
-from parallel_ml.store.identity import boot_id
+from parallel_ml.store.identity import boot_id, start_ticks
 
 TOKEN_VARIABLE = "PARALLEL_ML_ATTEMPT_TOKEN"  # noqa: S105 - a variable's name
-_PATIENCE_S = 5.0
+_PATIENCE_S = 0.1
+"""What a signal cannot end at once must not keep the supervisor waiting: its next look is the next try."""
 
 
 def sweep(shim: ProcessId | None, token: str) -> bool:
@@ -40,10 +41,10 @@ def sweep(shim: ProcessId | None, token: str) -> bool:
 def _session(shim: ProcessId) -> list[int]:
     """Return what is left of a dead shim's session.
 
-    The kernel gives a number to no new process while a session of that number has members; so a session whose leader
-    lives is another's, and one without its leader is the shim's.
+    The kernel gives a number to no new process while a session of that number has members; so a session that another
+    process leads is another's, and one that the shim leads (as a corpse that nobody waited for) or nobody, the shim's.
     """
-    if shim.boot_id != boot_id() or os.path.exists(f"/proc/{shim.pid}"):
+    if shim.boot_id != boot_id() or start_ticks(shim.pid, corpses=True) not in (None, shim.start_ticks):
         return []
     return [int(name) for name in os.listdir("/proc") if name.isdigit() and _session_of(name) == shim.pid]
 

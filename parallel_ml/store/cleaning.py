@@ -18,12 +18,21 @@ from pathlib import Path
 from parallel_ml.errors import RunLocked, StoreError, UsageError
 from parallel_ml.store.files import is_locked, store_errors, sync_dir
 from parallel_ml.store.layout import RunLayout
+from parallel_ml.store.living import what_lives
+from parallel_ml.store.orders import pending_orders
 from parallel_ml.store.run_view import RunView
 from parallel_ml.store.runs import RunsFolder
 
 LEFTOVER_AGE_S = 3600.0
 """A hidden folder that nothing has happened to for so long belongs to no process that still works on it."""
+_LOCK_PATIENCE_S = 0.5
+"""A reader that looks whether the lock is held holds it for an instant itself."""
 _HIDDEN = re.compile(r"\.[0-9]{8}-[0-9]{6}-[0-9a-f]+\.[0-9a-f]{8}\.(?:tmp|removed)")
+
+_TEMPORARY = re.compile(
+    r"\.*(?:state|history|result|log|metrics|resolved|start|shim|order|exit|provenance|samples)(?:\.(?:json|jsonl|yaml))?"
+    r"(?:\.[a-z0-9_]+\.tmp)+"
+)
 
 
 @dataclass(frozen=True)
@@ -89,6 +98,27 @@ def finished_run(layout: RunLayout) -> FinishedRun:
     return FinishedRun(layout, state.name, state.word, state.as_of, size_bytes(layout.dir))
 
 
+def removable_run(layout: RunLayout) -> FinishedRun:
+    """Return a run that may be removed as somebody names it: a finished one, or one that cannot be read.
+
+    Raises:
+        UsageError: It is not finished, somebody drives it, or it cannot be read and something of it may still run.
+        StoreError: Nobody can tell whether something of it runs.
+    """
+    try:
+        return finished_run(layout)
+    except StoreError:
+        if is_locked(layout.lock):
+            raise UsageError(f"run {layout.dir.name} is driven by a supervisor", "it cannot be removed now") from None
+        _refuse_what_lives(layout)
+        return FinishedRun(layout, "", "unreadable", os.stat(layout.dir).st_mtime, size_bytes(layout.dir))
+
+
+def _refuse_what_lives(layout: RunLayout) -> None:
+    if lives := what_lives(layout):
+        raise UsageError(f"run {layout.dir.name} cannot be read, and {lives}", "end that first")
+
+
 def choose(runs: Sequence[FinishedRun], criteria: Criteria, now: float, other_bytes: int = 0) -> list[FinishedRun]:
     """Return the runs that go by the criteria, oldest first.
 
@@ -118,7 +148,7 @@ def remove_run(layout: RunLayout) -> None:
     """Remove a run, looking once more, under its lock, whether it may go.
 
     Raises:
-        UsageError: It is not finished.
+        UsageError: It is not finished, or cannot be read and something of it may still run.
         RunLocked: Somebody drives it.
         StoreError: It could not be removed, or not wholly: then what is left has a hidden name.
     """
@@ -129,11 +159,16 @@ def remove_run(layout: RunLayout) -> None:
     lock = FileLock(layout.lock)
     with store_errors(layout.lock, "locking"):
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=_LOCK_PATIENCE_S, poll_interval=0.01)
         except Timeout:
             raise RunLocked(layout.lock) from None
     try:
-        if not RunView(layout).state.finished:
+        try:
+            finished = RunView(layout).state.finished and not pending_orders(layout)
+        except StoreError:
+            finished = True
+            _refuse_what_lives(layout)
+        if not finished:
             raise UsageError(f"run {layout.dir.name} is not finished any more")
         hidden = layout.dir.with_name(f".{layout.dir.name}.{secrets.token_hex(4)}.removed")
         with store_errors(layout.dir, "removing run"):
@@ -166,6 +201,16 @@ def remove_leftover(path: Path) -> None:
     """
     with store_errors(path, "removing"):
         shutil.rmtree(path)
+
+
+def remove_temporaries(layout: RunLayout) -> None:
+    """Remove the half-written files that killed processes left in a finished run; its jobs' own files stay."""
+    attempts = layout.dir.glob("jobs/*/attempt-*")
+    for folder in [layout.dir, *layout.dir.glob("jobs/*"), *attempts]:
+        with contextlib.suppress(OSError):
+            for name in os.listdir(folder):
+                if _TEMPORARY.fullmatch(name):
+                    os.unlink(folder / name)
 
 
 def size_bytes(path: Path) -> int:

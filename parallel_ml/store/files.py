@@ -57,7 +57,7 @@ def read_json(path: Path) -> Any:
     """Return the JSON value of a file, or None where there is no file, or not a whole one."""
     try:
         return json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
         return None
     except OSError as error:
         raise StoreError(path, "reading", error.strerror or str(error)) from error

@@ -38,6 +38,11 @@ class AttemptLayout:
         return self.dir / "exit.json"
 
     @property
+    def provenance(self) -> Path:
+        """Which code, packages and machine the attempt had, for the owner's eyes only."""
+        return self.dir / "provenance.json"
+
+    @property
     def samples(self) -> Path:
         """What the attempt's processes took of the machine, a JSON object a sample."""
         return self.dir / "samples.jsonl"
@@ -99,6 +104,11 @@ class RunLayout:
     def plan(self) -> Path:
         """Written once: versions, arguments, seeds, hashes."""
         return self.dir / "run.json"
+
+    @property
+    def code(self) -> Path:
+        """The snapshots of the user's code that the jobs run from, and what was not committed of it."""
+        return self.dir / "code"
 
     @property
     def events(self) -> Path:

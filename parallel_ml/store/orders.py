@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 
 from parallel_ml.core.codec import decode, encode
-from parallel_ml.core.model import StrEnum
+from parallel_ml.core.outcome import StrEnum
 from parallel_ml.errors import StoreError
 from parallel_ml.store.files import make_dir, store_errors, write_json
 from parallel_ml.store.layout import RunLayout
@@ -68,7 +68,7 @@ def pending_orders(layout: RunLayout) -> list[Order]:
         raise StoreError(layout.orders, "reading", error.strerror or str(error)) from error
     found = []
     for name in names:
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
             order = decode(Order, json.loads((layout.orders / name).read_bytes()))
             if f"{order.id}.json" == name and _is_whole(order):
                 found.append(order)

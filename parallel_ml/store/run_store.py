@@ -17,7 +17,7 @@ from parallel_ml.core.events import Event, Record, RunCreated
 from parallel_ml.core.model import RunState
 from parallel_ml.core.state import fold
 from parallel_ml.errors import RunLocked, StoreError
-from parallel_ml.store.files import make_dir, store_errors, sync_dir, write_json, write_whole
+from parallel_ml.store.files import make_dir, read_json, store_errors, sync_dir, write_json, write_whole
 from parallel_ml.store.journal import Journal, read_records
 from parallel_ml.store.layout import RunLayout
 
@@ -33,8 +33,24 @@ def new_run_id(now: float) -> str:
     return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{int(now % 1 * 65536):04x}"
 
 
+def stage_run(layout: RunLayout) -> RunLayout:
+    """Return where a run is made until it is whole: under a hidden name, which is no run to anybody. Nothing is made.
+
+    Raises:
+        StoreError: The run is there already.
+    """
+    if layout.dir.exists():
+        raise StoreError(layout.dir, "making run", "it exists already")
+    return RunLayout(layout.dir.with_name(f".{layout.dir.name}.{secrets.token_hex(4)}.tmp"))
+
+
 def create_run(
-    layout: RunLayout, created: RunCreated, plan: Mapping[str, Any], sources: Mapping[str, str], now: float
+    layout: RunLayout,
+    created: RunCreated,
+    plan: Mapping[str, Any],
+    sources: Mapping[str, str],
+    now: float,
+    staged: RunLayout | None = None,
 ) -> None:
     """Make the directory of a new run with everything that a supervisor needs to drive it.
 
@@ -46,13 +62,12 @@ def create_run(
         plan: What `run.json` says.
         sources: Each job's configuration as text, by the job's name. They may name secrets' variables, never secrets.
         now: Seconds since the epoch.
+        staged: Where something of the run was put already, by `stage_run`; it goes should this fail.
 
     Raises:
         StoreError: Something could not be written.
     """
-    if layout.dir.exists():
-        raise StoreError(layout.dir, "making run", "it exists already")
-    hidden = RunLayout(layout.dir.with_name(f".{layout.dir.name}.{secrets.token_hex(4)}.tmp"))
+    hidden = staged or stage_run(layout)
     try:
         _fill(hidden, created, plan, sources, now)
         with store_errors(layout.dir, "making run"):
@@ -94,6 +109,7 @@ class RunStore:
             StoreError: The run cannot be read.
         """
         self.layout = layout
+        self._check()
         self._lock = FileLock(layout.lock, timeout=LOCK_PATIENCE_S, thread_local=False)
         try:
             self._lock.acquire()
@@ -102,7 +118,9 @@ class RunStore:
         except OSError as error:
             raise StoreError(layout.lock, "locking", error.strerror or str(error)) from error
         try:
+            self._check()
             self._journal = Journal(layout.events)
+            self._drop_cache_of_what_was_cut()
             self.state = RunState()
             for record in read_records(layout.events)[0]:
                 fold(self.state, record)
@@ -113,9 +131,22 @@ class RunStore:
         self._snapshot_due = 0.0
         self._snapshot_seq = 0
 
+    def _drop_cache_of_what_was_cut(self) -> None:
+        """Remove a `state.json` that knows more than the log, before the log grows past the place where that ended."""
+        cached = read_json(self.layout.state)
+        offset = cached.get("offset") if isinstance(cached, dict) else None
+        if not isinstance(offset, int) or offset > self._journal.end:
+            with store_errors(self.layout.state, "removing"):
+                self.layout.state.unlink(missing_ok=True)
+
+    def _check(self) -> None:
+        """Refuse to make a run anew that somebody has removed."""
+        if not os.path.exists(self.layout.events):
+            raise StoreError(self.layout.dir, "opening run", "there is no run here")
+
     def add(self, events: Sequence[Event], now: float) -> list[Record]:
-        """Number events and take them into the state; `flush` makes them durable."""
-        records = self._journal.number(events, now)
+        """Number the events of one decision and take them into the state; `flush` makes them durable."""
+        records = self._journal.number(events, now, together=True)
         for record in records:
             fold(self.state, record)
         self._unwritten += records

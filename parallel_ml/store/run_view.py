@@ -5,7 +5,9 @@ Any number of readers may look while a supervisor writes, and after it is gone.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import time
 from collections.abc import Mapping
 from datetime import datetime, timezone
@@ -13,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from parallel_ml.core.codec import decode
-from parallel_ml.core.model import Job, JobState, OutcomeKind, RunState
+from parallel_ml.core.model import Job, JobState, RunState
+from parallel_ml.core.outcome import Diagnosis, OutcomeKind
 from parallel_ml.core.placement import waiting_reasons
 from parallel_ml.core.state import fold
 from parallel_ml.core.status import JobStatus, RunStatus
@@ -23,7 +26,14 @@ from parallel_ml.store.journal import read_records
 from parallel_ml.store.layout import RunLayout
 
 _NOT_METRICS = frozenset({"epoch", "epochs"})
-_TOTALS = ("cpu_seconds", "cpu_mean_percent", "memory_peak_mb", "gpu_memory_peak_mb")
+_TOTALS = (
+    "cpu_seconds",
+    "cpu_mean_percent",
+    "memory_peak_mb",
+    "gpu_memory_peak_mb",
+    "energy_wh",
+    "energy_estimated",
+)
 
 
 class RunView:
@@ -42,10 +52,15 @@ class RunView:
         self.plan: dict[str, Any] = read_json(layout.plan) or {}
 
     def refresh(self) -> None:
-        """Take in what was written since."""
-        records, self._offset = read_records(self.layout.events, self._offset)
-        for record in records:
-            fold(self.state, record)
+        """Take in what was written since.
+
+        Raises:
+            StoreError: The log cannot be read.
+        """
+        try:
+            self.state, self._offset = _read_on(self.layout, self.state, self._offset)
+        except StoreError:  # what was read last was cut, by a full disk or the next supervisor, and the log has grown
+            self.state, self._offset = _read_on(self.layout, RunState(), 0)
 
     @property
     def supervised(self) -> bool:
@@ -54,7 +69,8 @@ class RunView:
 
     def status(self) -> RunStatus:
         """Return everything that a user is told."""
-        state, now, supervised = self.state, time.time(), self.supervised
+        now, supervised = time.time(), self.supervised
+        state = self.state if supervised else self._foreseen()
         reasons = waiting_reasons(state, state.machine) if supervised else {}
         return RunStatus(
             run=state.run_id,
@@ -71,6 +87,14 @@ class RunView:
             created=iso(state.created_at),
             notes=tuple(self.plan.get("notes", ())),
         )
+
+    def _foreseen(self) -> RunState:
+        """Return the state as the next supervisor will find it."""
+        if all(job.holds is None for job in self.state.jobs.values()):
+            return self.state
+        from parallel_ml.store.attempts import foresee  # noqa: PLC0415 - the state machine, which is rarely needed here
+
+        return foresee(self.state, self.layout)
 
     def _job_status(self, job: Job, now: float, waiting: str | None) -> JobStatus:
         attempt, spec = job.attempt, job.spec
@@ -100,6 +124,9 @@ class RunView:
             error=job.error or (attempt.error if attempt else None),
             elapsed_s=round((ended or now) - started, 3) if started is not None else None,
             resources=_resources(files.attempt(attempt.number).samples, running=ended is None) if attempt else {},
+            held=job.frozen,
+            failure=_failure(attempt.diagnosis) if attempt else None,
+            recoveries=job.recoveries,
         )
 
     def _paths(self, job: Job) -> dict[str, str | None]:
@@ -121,6 +148,18 @@ def _outcome(job: Job) -> str | None:
         return str(job.attempt.outcome) if job.attempt.outcome else None
     never = {JobState.FAILED: OutcomeKind.DEPENDENCY, JobState.STOPPED: OutcomeKind.STOPPED}
     return never[job.state].value if job.state in never else None
+
+
+def _failure(found: Diagnosis | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {
+        "class": found.kind.value,
+        "words": found.kind.words,
+        "evidence": found.evidence,
+        "advice": found.advice,
+        "suspected": found.suspected,
+    }
 
 
 def _waiting(job: Job, now: float, reasons: Mapping[str, str], *, supervised: bool) -> str | None:
@@ -186,15 +225,20 @@ def iso(timestamp: float | None) -> str | None:
 
 
 def _load(layout: RunLayout) -> tuple[RunState, int]:
-    cached = read_json(layout.state)
-    state, offset = RunState(), 0
-    if isinstance(cached, dict) and cached.get("v") == 1:
-        try:
-            if cached["offset"] <= layout.events.stat().st_size:
-                state, offset = decode(RunState, cached["state"]), cached["offset"]
-        except (OSError, ValueError, KeyError, TypeError):
-            state, offset = RunState(), 0
-    records, offset = read_records(layout.events, offset)
+    """Return the run's state and where in the log it stands; a cache that makes no sense is passed over."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, StoreError):
+        cached = read_json(layout.state)
+        if cached["v"] == 1 and 0 <= cached["offset"] <= os.stat(layout.events).st_size:
+            state = decode(RunState, cached["state"])
+            if state.run_id:
+                return _read_on(layout, state, cached["offset"])
+    return _read_on(layout, RunState(), 0)
+
+
+def _read_on(layout: RunLayout, state: RunState, offset: int) -> tuple[RunState, int]:
+    records, end = read_records(layout.events, offset)
+    if records and records[0].seq > state.seq + 1:
+        raise StoreError(layout.events, "reading", f"events {state.seq + 1} to {records[0].seq - 1} are not there")
     for record in records:
         fold(state, record)
-    return state, offset
+    return state, end

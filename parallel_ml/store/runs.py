@@ -6,13 +6,19 @@ import contextlib
 import fcntl
 import json
 import os
+import re
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
-from parallel_ml.errors import UsageError
+from parallel_ml.errors import StoreError, UsageError
 from parallel_ml.store.files import read_json
 from parallel_ml.store.layout import RunLayout
+
+_INDEX_PATIENCE_S = 1.0
+_RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{4}")
 
 
 @dataclass(frozen=True)
@@ -32,10 +38,10 @@ class RunsFolder:
         return RunLayout(self.path / run_id)
 
     def run_ids(self) -> list[str]:
-        """Return the ids of the runs in here, oldest first."""
+        """Return the ids of the runs in here, oldest first; what is left of one that lost its events is there too."""
         with contextlib.suppress(OSError):
             names = [name for name in os.listdir(self.path) if not name.startswith(".")]
-            return sorted(name for name in names if (self.path / name / "events.jsonl").exists())
+            return sorted(name for name in names if _is_run(self.path / name) or _was_run(self.path / name))
         return []
 
 
@@ -63,16 +69,36 @@ def find_run(folder: RunsFolder, wanted: str | None, environ: Mapping[str, str])
         if newest is None:
             raise UsageError(f"no runs in {folder.path}", "start one with: parallel-ml run CONFIG...")
         return newest
-    fits = [layout for layout in run_layouts(folder, environ) if layout.dir.name.startswith(wanted)]
+    fits = [one for one in run_layouts(folder, environ, damaged=True) if one.dir.name.startswith(wanted)]
     exact = [layout for layout in fits if layout.dir.name == wanted]
     if len(exact or fits) == 1:
         return (exact or fits)[0]
     if fits:
         raise UsageError(f"{wanted} fits {len(fits)} runs", "give more of the id; parallel-ml list shows them")
     for layout in run_layouts(folder, environ):
-        if (read_json(layout.plan) or {}).get("name") == wanted:
+        if _name_of(layout) == wanted:
             return layout
+    if _is_run(Path(wanted)) and not os.path.islink(wanted):
+        return _run_at(Path(wanted))
     raise UsageError(f"no run {wanted} in {folder.path}", "parallel-ml list shows the runs")
+
+
+def find_only_run(folder: RunsFolder, wanted: str, environ: Mapping[str, str]) -> RunLayout:
+    """Return the run that is meant, as `find_run` does, but only where nothing else can be meant.
+
+    Raises:
+        UsageError: There is none, several fit, one of them by its name, or it is a link.
+    """
+    if os.path.islink(os.path.expanduser(wanted.rstrip("/"))) and "/" in wanted:
+        raise UsageError(f"{wanted} is a link", "name the run itself")
+    layout = find_run(folder, wanted, environ)
+    if "/" in wanted or layout.dir.name == wanted:
+        return layout
+    layouts = run_layouts(folder, environ, damaged=True)
+    fits = [one for one in layouts if one.dir.name.startswith(wanted) or _name_of(one) == wanted]
+    if len(fits) > 1:
+        raise UsageError(f"{wanted} fits {len(fits)} runs", "give an id; parallel-ml list shows them")
+    return layout
 
 
 def remember_run(layout: RunLayout, environ: Mapping[str, str]) -> None:
@@ -82,7 +108,7 @@ def remember_run(layout: RunLayout, environ: Mapping[str, str]) -> None:
     with contextlib.suppress(OSError):
         index.parent.mkdir(parents=True, exist_ok=True)
         with index.open("a", encoding="utf-8") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
+            _lock(stream)
             stream.write(line)
 
 
@@ -91,10 +117,14 @@ def forget_removed_runs(environ: Mapping[str, str]) -> int:
 
     A folder that is not there may be on a disk that is not mounted now; its runs stay.
     """
-    with contextlib.suppress(OSError), _index_path(environ).open("r+", encoding="utf-8") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+    with contextlib.suppress(OSError, UnicodeError), _index_path(environ).open("r+", encoding="utf-8") as stream:
+        removed = {line for line in stream if _is_removed(line)}  # a disk may hang: nobody must wait for us meanwhile
+        if not removed:
+            return 0
+        _lock(stream)
+        stream.seek(0)
         lines = stream.readlines()
-        kept = [line for line in lines if not _is_removed(line)]
+        kept = [line for line in lines if line not in removed]
         if len(kept) < len(lines):
             # In place, as others wait for the lock of this very file; readers skip what they meet half written.
             stream.seek(0)
@@ -104,24 +134,65 @@ def forget_removed_runs(environ: Mapping[str, str]) -> int:
     return 0
 
 
-def run_layouts(folder: RunsFolder, environ: Mapping[str, str]) -> Iterator[RunLayout]:
-    """Yield runs, newest first: those of the folder, and where nobody chose one, of the index as well."""
+def run_layouts(folder: RunsFolder, environ: Mapping[str, str], *, damaged: bool = False) -> Iterator[RunLayout]:
+    """Yield runs, newest first: those of the folder, and where nobody chose one, of the index as well.
+
+    Args:
+        folder: The runs folder.
+        environ: The environment.
+        damaged: Also what is left of runs that have lost their events.
+    """
     dirs = {run_id: folder.path / run_id for run_id in folder.run_ids()}
     if not folder.chosen:
         dirs = {**_indexed(environ), **dirs}
     for run_id in sorted(dirs, reverse=True):
-        if (dirs[run_id] / "events.jsonl").exists():
+        if _is_run(dirs[run_id]) or (damaged and _was_run(dirs[run_id])):
             yield RunLayout(dirs[run_id])
+
+
+def _is_run(path: Path) -> bool:
+    return os.path.exists(path / "events.jsonl")
+
+
+def _was_run(path: Path) -> bool:
+    """Whether this is a run's directory, by its name; its events may be gone."""
+    return _RUN_ID.fullmatch(path.name) is not None and os.path.isdir(path)
+
+
+def _lock(stream: TextIO) -> None:
+    """Lock the index until it is closed.
+
+    Raises:
+        BlockingIOError: Another process does not let go of it: it is stopped, or hangs.
+    """
+    give_up_at = time.monotonic() + _INDEX_PATIENCE_S
+    while True:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > give_up_at:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _indexed(environ: Mapping[str, str]) -> dict[str, Path]:
     found = {}
     with contextlib.suppress(OSError):
-        for line in _index_path(environ).read_text(encoding="utf-8").splitlines():
+        for line in _index_path(environ).read_text(encoding="utf-8", errors="replace").splitlines():
             with contextlib.suppress(ValueError, KeyError, TypeError):
                 entry = json.loads(line)
                 found[str(entry["run"])] = Path(entry["dir"])
     return found
+
+
+def _name_of(layout: RunLayout) -> object:
+    """Return the name that a run was given; None where it cannot be read."""
+    with contextlib.suppress(StoreError):
+        plan = read_json(layout.plan)
+        return plan.get("name") if isinstance(plan, dict) else None
+    return None
 
 
 def _is_removed(line: str) -> bool:
@@ -130,7 +201,7 @@ def _is_removed(line: str) -> bool:
         run_dir = Path(json.loads(line)["dir"])
     except (ValueError, KeyError, TypeError):
         return True
-    return run_dir.parent.is_dir() and not run_dir.exists()
+    return run_dir.parent.is_dir() and not os.path.lexists(run_dir)
 
 
 def _index_path(environ: Mapping[str, str]) -> Path:
@@ -140,6 +211,6 @@ def _index_path(environ: Mapping[str, str]) -> Path:
 
 def _run_at(path: Path) -> RunLayout:
     layout = RunLayout(path.expanduser().resolve())
-    if not layout.events.exists():
+    if not (_is_run(layout.dir) or _was_run(layout.dir)):
         raise UsageError(f"{path} is not a run's directory", "parallel-ml list shows the runs")
     return layout

@@ -104,35 +104,51 @@ class TrainingData:
     Attributes:
         dataset: Yields (images, labels), with accumulation (images, labels, weights).
         steps: Batches an epoch.
+        effective: Samples of an update.
     """
 
     def __init__(
         self, source: ImageSource, positions: Sequence[int], batch_size: int, accumulation: int, seed: int
     ) -> None:
         """Build the dataset; `set_epoch` must be called before each pass."""
-        count = len(positions)
-        weights = update_weights(count, batch_size, accumulation)
-        self.steps = -(-len(weights) // batch_size)
+        self._source, self._batch_size, self._accumulation = source, batch_size, accumulation
+        self.effective = batch_size * accumulation
+        self._count = len(positions)
         with tf.device("CPU:0"):
             self._epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
             self._positions = tf.constant(np.array(positions, dtype=np.int32))
         self._seed = tf.constant(seed, tf.int64)
+        self.dataset = self.rest(0)
+        self.steps = self.steps_after(0)
+
+    def steps_after(self, samples: int) -> int:
+        """Return how many batches are left of an epoch after so many of its samples."""
+        left = self._count - samples
+        return 0 if left <= 0 else -(-len(self._weights(left)) // self._batch_size)
+
+    def rest(self, samples: int) -> Any:
+        """Return a dataset of what is left of an epoch after its first `samples`, the end of an update."""
+        weights = self._weights(self._count - samples)
         order = tf.data.Dataset.from_tensors(0).flat_map(
-            lambda _: tf.data.Dataset.from_tensor_slices((self._order(count, len(weights)), weights))
+            lambda _: tf.data.Dataset.from_tensor_slices((self._order(samples, len(weights)), weights))
         )
 
         def load(batch: Any, weight: Any) -> tuple[Any, ...]:
-            loaded = source.load(batch)
-            return loaded if accumulation == 1 else (*loaded, weight)
+            loaded = self._source.load(batch)
+            return loaded if self._accumulation == 1 else (*loaded, weight)
 
-        loaded = order.batch(batch_size).map(load, num_parallel_calls=source.workers, deterministic=True)
-        self.dataset = source.finish(loaded, self.steps)
+        workers = self._source.workers
+        loaded = order.batch(self._batch_size).map(load, num_parallel_calls=workers, deterministic=True)
+        return self._source.finish(loaded, self.steps_after(samples))
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order of the next pass."""
         self._epoch.assign(epoch)
 
-    def _order(self, count: int, length: int) -> Any:
+    def _weights(self, count: int) -> np.ndarray:
+        return update_weights(count, self._batch_size, self._accumulation)
+
+    def _order(self, begin: int, length: int) -> Any:
         seed = tf.stack([self._seed, self._epoch])
         shuffled = tf.random.experimental.stateless_shuffle(self._positions, seed=seed)
-        return tf.gather(shuffled, tf.range(length) % count)
+        return tf.gather(shuffled, tf.range(begin, begin + length) % self._count)

@@ -33,7 +33,7 @@ class BuiltModel:
         model: Not compiled yet.
         gives_logits: Its output is before the softmax.
         exact_accumulation: Small batches with accumulation train it like large ones: nothing in it looks at the whole
-            batch, as BatchNormalization does.
+            batch, as BatchNormalization does, or changes with each batch, as SpectralNormalization does.
     """
 
     model: Any
@@ -162,4 +162,5 @@ def _gives_probabilities(model: Any, shape: Shape) -> bool:
 
 
 def _exact(model: Any) -> bool:
-    return not any(isinstance(layer, layers.BatchNormalization) for layer in model._flatten_layers())  # noqa: SLF001
+    kinds = (layers.BatchNormalization, layers.SpectralNormalization)
+    return not any(isinstance(layer, kinds) for layer in model._flatten_layers())  # noqa: SLF001

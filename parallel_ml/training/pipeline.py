@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +11,7 @@ from parallel_ml.training.dataset import ImageSource
 from parallel_ml.training.devices import worker_threads
 from parallel_ml.training.evaluate import evaluate, load_model
 from parallel_ml.training.failures import TrainingError
+from parallel_ml.training.files import write_json
 from parallel_ml.training.images import quiet_pillow, read_folder
 from parallel_ml.training.models import build_model, size_limits
 from parallel_ml.training.shape import choose_shape
@@ -20,8 +19,6 @@ from parallel_ml.training.splits import Splits, split
 from parallel_ml.training.trainer import Trained, train
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from parallel_ml.training.failures import Place
     from parallel_ml.training.images import ImageFolder
     from parallel_ml.training.settings import Settings
@@ -92,7 +89,8 @@ class Pipeline:
 
     def _train_and_analyse(self, prepared: Prepared) -> str:
         self._place.name = "train"
-        trained = train(self._settings, prepared.source, prepared.splits, len(prepared.folder.classes), self._stop)
+        classes = len(prepared.folder.classes)
+        trained = train(self._settings, prepared.source, prepared.splits, classes, self._stop, self._place)
         self._place.name = "evaluate"
         self.analyse(prepared, trained)
         return trained.outcome
@@ -107,7 +105,7 @@ class Pipeline:
                 model,
                 prepared.source,
                 prepared.splits.test,
-                settings.data.batch_size,
+                settings.data.judged_at_a_time,
                 self._stop,
                 logits=trained.built.gives_logits,
             )
@@ -134,28 +132,13 @@ class Pipeline:
                 "size": settings.data.batch_size,
                 "accumulation": settings.model.accumulation,
                 "effective": settings.effective_batch,
-                "equivalence": "exact" if trained.built.exact_accumulation else "approximate",
+                "equivalence": trained.equivalence,
             },
         }
 
     def _rebuild(self, prepared: Prepared) -> Any:
         settings, shape = self._settings.model, prepared.source.shape
         return build_model(settings, shape, len(prepared.folder.classes), len(prepared.splits.train)).model
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file whole, in place of what was there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            json.dump(value, file, allow_nan=False, ensure_ascii=False)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _tell_folder(folder: ImageFolder) -> None:

@@ -80,7 +80,7 @@ def declare_end(outcome: str, error: str | None = None, place: str | None = None
     Args:
         outcome: `success`, `early_stopped`, `oom_gpu`, `oom_host`, `diverged`, `released` or `error`.
         error: One sentence, or None.
-        place: Where it happened: `prepare`, `train`, `evaluate`.
+        place: Where it happened: `prepare`, `train`, `validate` (between epochs), `evaluate` (at the end).
     """
     _reporter.declare_end(outcome, error, place)
 

@@ -13,6 +13,8 @@ import yaml
 
 from parallel_ml.training.failures import TrainingError
 
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
 
 @dataclass(frozen=True)
 class DataSettings:
@@ -25,6 +27,7 @@ class DataSettings:
         split_seed: Decides which image goes where.
         image_size: (height, width) in pixels, or None to choose it from the images.
         channels: 3 for colour, 1 for grey, or None to keep what the images have.
+        evaluation_batch_size: Samples at a time in validation and test; None is `batch_size`.
     """
 
     image_dir: Path
@@ -33,6 +36,12 @@ class DataSettings:
     split_seed: int
     image_size: tuple[int, int] | None = None
     channels: int | None = None
+    evaluation_batch_size: int | None = None
+
+    @property
+    def judged_at_a_time(self) -> int:
+        """Samples at a time in validation and test."""
+        return self.evaluation_batch_size or self.batch_size
 
 
 @dataclass(frozen=True)
@@ -85,6 +94,9 @@ class ModelSettings:
         accumulation: Batches whose gradients make one update.
         hidden_units: Widths of the dense layers; None leaves them to the model.
         dropout_rate: None leaves it to the model.
+        save_every_updates: Updates between two states saved within an epoch; None where a time decides.
+        save_every_s: Seconds between two saved states.
+        keep: How many states are kept.
     """
 
     epochs: int
@@ -98,6 +110,9 @@ class ModelSettings:
     early_stopping: EarlyStoppingSettings | None = None
     schedule: ScheduleSettings | None = None
     mixed_precision: bool = False
+    save_every_updates: int | None = None
+    save_every_s: float = 600.0
+    keep: int = 3
 
 
 @dataclass(frozen=True)
@@ -110,6 +125,8 @@ class ProcessSettings:
         cpus: Threads to use; None leaves the framework's default.
         device: `gpu` or `cpu` as it was granted; None where nothing was granted.
         memory_limit_mb: The grant on each card in MiB, or None.
+        requested_batch: The batch size that the user asked for; None where that is the one of this attempt.
+        metrics_file: Where the guard writes what `report` tells; None where there is none.
     """
 
     seed: int
@@ -118,6 +135,8 @@ class ProcessSettings:
     cpus: int | None = None
     device: str | None = None
     memory_limit_mb: int | None = None
+    requested_batch: int | None = None
+    metrics_file: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -162,7 +181,7 @@ def settings_from(tree: dict[str, Any], path: Path) -> Settings:
         name=str(tree.get("name", path.stem)),
         data=data,
         model=model,
-        process=_process(tree.get("process") or {}, tree["data_preprocessing"], path),
+        process=_process(tree, path),
         log_level=str((tree.get("logging") or {}).get("level", "INFO")),
     )
 
@@ -170,7 +189,7 @@ def settings_from(tree: dict[str, Any], path: Path) -> Settings:
 def _data(tree: dict[str, Any]) -> DataSettings:
     ratios = tree.get("split_ratios") or {"train": 0.8, "validation": 0.1, "test": 0.1}
     seed = int(tree.get("random_state", 42))
-    size = tree.get("image_size")
+    size, judged = tree.get("image_size"), tree.get("evaluation_batch_size")
     return DataSettings(
         image_dir=Path(tree["image_dir"]),
         batch_size=int(tree.get("batch_size", 32)),
@@ -178,6 +197,7 @@ def _data(tree: dict[str, Any]) -> DataSettings:
         split_seed=int(tree.get("split_random_state", seed)),
         image_size=_image_size(size),
         channels={"rgb": 3, "grayscale": 1, None: None}[tree.get("color_mode")],
+        evaluation_batch_size=None if judged is None else int(judged),
     )
 
 
@@ -208,7 +228,23 @@ def _model(tree: dict[str, Any]) -> ModelSettings:
         early_stopping=_early_stopping(tree),
         schedule=_schedule(tree.get("learning_rate_scheduler")),
         mixed_precision=bool(tree.get("mixed_precision", False)),
+        keep=int(tree["checkpoint"].get("keep") or 3),
+        **_saved_every(tree["checkpoint"].get("every")),
     )
+
+
+def _saved_every(given: object) -> dict[str, Any]:
+    """Return what `checkpoint.every` asks for: a whole number is updates, a number with a unit is a time.
+
+    >>> _saved_every(500), _saved_every("600s")
+    ({'save_every_updates': 500}, {'save_every_s': 600.0})
+    """
+    if given is None:
+        return {}
+    text = str(given).strip()
+    if text.isdigit():
+        return {"save_every_updates": max(1, int(text))}
+    return {"save_every_s": float(text[:-1]) * _SECONDS[text[-1]]}
 
 
 def _early_stopping(tree: dict[str, Any]) -> EarlyStoppingSettings | None:
@@ -236,8 +272,9 @@ def _known(kind: type, tree: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in tree.items() if key in names and value is not None}
 
 
-def _process(tree: dict[str, Any], data: dict[str, Any], path: Path) -> ProcessSettings:
-    folder = path.resolve().parent
+def _process(whole: dict[str, Any], path: Path) -> ProcessSettings:
+    folder, data, tree = path.resolve().parent, whole["data_preprocessing"], whole.get("process") or {}
+    requested, metrics = tree.get("requested_batch_size"), (whole.get("logging") or {}).get("metrics_file")
     allocation = tree.get("allocation") or {}
     cpus, limit = tree.get("cpus"), allocation.get("memory_limit")
     device = allocation.get("device") or ("gpu" if limit else None)
@@ -248,4 +285,6 @@ def _process(tree: dict[str, Any], data: dict[str, Any], path: Path) -> ProcessS
         cpus=None if cpus is None else int(cpus),
         device=device,
         memory_limit_mb=None if limit is None else int(limit),
+        requested_batch=None if requested is None else int(requested),
+        metrics_file=None if metrics is None else Path(metrics),
     )

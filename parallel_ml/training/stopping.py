@@ -1,4 +1,4 @@
-"""Being asked to stop, by SIGTERM or by the answer to a report: work goes on to the next safe place and raises."""
+"""Being asked to leave, by a signal or in the answer to a report: work goes on to the next safe place."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from types import FrameType
 
 ASK_EVERY_S = 1.0
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+"""The first stops, the second pauses. Both mean the same here: save and leave."""
 
 
 class StopRequest:
@@ -20,25 +22,30 @@ class StopRequest:
 
     def __init__(self) -> None:
         """Start with no such wish."""
-        self.wanted = False
+        self._wanted = False
         self._next_ask = 0.0
 
     def listen(self) -> None:
-        """Take SIGTERM as the wish from now on; call it in the main thread."""
-        signal.signal(signal.SIGTERM, self._on_signal)
+        """Take the signals as the wish from now on; call it in the main thread."""
+        for number in SIGNALS:
+            signal.signal(number, self._on_signal)
+
+    def wanted(self) -> bool:
+        """Return whether the wish is there; asks the guard at most once in `ASK_EVERY_S` seconds."""
+        now = time.monotonic()
+        if not self._wanted and now >= self._next_ask:
+            self._next_ask = now + ASK_EVERY_S
+            self._wanted = should_stop()
+        return self._wanted
 
     def check(self) -> None:
-        """Leave here if that is wanted; asks the guard at most once in `ASK_EVERY_S` seconds.
+        """Leave here if that is wanted.
 
         Raises:
             Released: The wish is there.
         """
-        now = time.monotonic()
-        if not self.wanted and now >= self._next_ask:
-            self._next_ask = now + ASK_EVERY_S
-            self.wanted = should_stop()
-        if self.wanted:
+        if self.wanted():
             raise Released
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        self.wanted = True
+        self._wanted = True

@@ -5,21 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import keras
+
 from parallel_ml.training.callbacks import EpochCallback
-from parallel_ml.training.checkpoint import (
-    UnusableState,
-    load_state,
-    remove_leftovers,
-    rescale_iterations,
-    save_model,
-)
+from parallel_ml.training.checkpoint import load_state, rescale_iterations, save_model
+from parallel_ml.training.circumstances import circumstances, differences
 from parallel_ml.training.console import log
 from parallel_ml.training.dataset import TrainingData
+from parallel_ml.training.files import remove_leftovers
 from parallel_ml.training.models import BuiltModel, build_model
 from parallel_ml.training.optimizers import make_optimizer
+from parallel_ml.training.retelling import tell_missing
+from parallel_ml.training.saving import Keeper
+from parallel_ml.training.statefile import StateFolder
 
 if TYPE_CHECKING:
+    from parallel_ml.training.checkpoint import Progress
     from parallel_ml.training.dataset import ImageSource
+    from parallel_ml.training.failures import Place
     from parallel_ml.training.settings import Settings
     from parallel_ml.training.splits import Splits
     from parallel_ml.training.stopping import StopRequest
@@ -34,15 +37,19 @@ class Trained:
         built: The model as it is after the last epoch; the best one lies in the checkpoint file.
         best_epoch: From 1; None where no epoch had a figure to judge by.
         epochs: Epochs that were done.
+        equivalence: `exact` where the updates were those of the batch that was asked for, else `approximate`.
     """
 
     outcome: str
     built: BuiltModel
     best_epoch: int | None
     epochs: int
+    equivalence: str
 
 
-def train(settings: Settings, source: ImageSource, splits: Splits, classes: int, stop: StopRequest) -> Trained:
+def train(
+    settings: Settings, source: ImageSource, splits: Splits, classes: int, stop: StopRequest, place: Place
+) -> Trained:
     """Train to the end, from the last saved state where there is one.
 
     Raises:
@@ -51,26 +58,28 @@ def train(settings: Settings, source: ImageSource, splits: Splits, classes: int,
     """
     built = build_model(settings.model, source.shape, classes, len(splits.train))
     _compile(built, settings)
-    _tell_model(built, settings)
     data = TrainingData(
         source, splits.train, settings.data.batch_size, settings.model.accumulation, settings.process.seed
     )
-    validation = source.batches(splits.validation, settings.data.batch_size) if splits.validation else None
-    callback = EpochCallback(settings, data, stop, has_validation=validation is not None)
+    validation = source.batches(splits.validation, settings.data.judged_at_a_time) if splits.validation else None
+    states = StateFolder(settings.process.checkpoint_dir, settings.model.keep)
+    keeper = Keeper(settings.model, states, built.model)
+    callback = EpochCallback(settings, data, keeper, stop, place, has_validation=validation is not None)
     callback.set_model(built.model)
-    _go_on(built, callback, settings)
+    _begin(built, callback, states, data, settings)
     progress = callback.progress
     if progress.finished is None or (progress.finished == "success" and progress.epoch < settings.model.epochs):
-        _fit(built, callback, data, validation, settings)
+        progress.finished = None
+        _fit(built.model, callback, data, validation, settings.model.epochs)
+    keeper.finish()
     early = settings.model.early_stopping
     if callback.best.best is None or (early is not None and not early.restore_best):
         save_model(built.model, settings.model.checkpoint)
-    return Trained(progress.finished or "success", built, callback.best.best_epoch or None, progress.epoch)
+    best_epoch = callback.best.best_epoch or None
+    return Trained(progress.finished or "success", built, best_epoch, progress.epoch, progress.equivalence)
 
 
 def _compile(built: BuiltModel, settings: Settings) -> None:
-    import keras  # noqa: PLC0415
-
     model = built.model
     model.compile(
         optimizer=make_optimizer(settings.model),
@@ -81,40 +90,106 @@ def _compile(built: BuiltModel, settings: Settings) -> None:
     model.optimizer.build(model.trainable_variables)
 
 
-def _tell_model(built: BuiltModel, settings: Settings) -> None:
+def _begin(
+    built: BuiltModel, callback: EpochCallback, states: StateFolder, data: TrainingData, settings: Settings
+) -> None:
+    """Put an earlier attempt's state back; else save the first one, so that there always is one."""
+    for file in (settings.model.checkpoint, settings.process.result_file):
+        remove_leftovers(file)
+    states.remove_leftovers()
+    found = load_state(states, built.model, lambda: _build_metrics(built.model, data.dataset))
+    if found is not None:
+        progress, metrics = found
+        rescale_iterations(built.model.optimizer, progress.accumulation, settings.model.accumulation)
+        callback.go_on(progress, metrics)
+        _tell_resumed(progress, settings.model.epochs)
+        tell_missing(settings.process.metrics_file, progress.history, settings.model.epochs)
+    _note_attempt(built, callback.progress, settings)
+    if found is None:
+        callback.save()
+
+
+def _tell_resumed(progress: Progress, epochs: int) -> None:
+    if progress.updates:
+        log.info("going on in epoch %d of %d, after update %d", progress.epoch + 1, epochs, progress.updates)
+    else:
+        log.info("going on after epoch %d of %d", progress.epoch, epochs)
+    if progress.circumstances:
+        changed = differences(progress.circumstances, circumstances())
+        if changed:
+            log.warning("resumed, but not bit for bit: %s", changed)
+
+
+def _note_attempt(built: BuiltModel, progress: Progress, settings: Settings) -> None:
+    """Write down, and say, how this attempt computes its updates."""
     model, batch, k = built.model, settings.data.batch_size, settings.model.accumulation
+    progress.accumulation = k
+    progress.circumstances = circumstances()
+    if [batch, k] not in progress.batches:
+        progress.batches.append([batch, k])
+    alike = built.exact_accumulation and len({size * times for size, times in progress.batches}) == 1
+    as_asked = progress.batches == [[settings.process.requested_batch or batch, k]]
+    progress.equivalence = "exact" if alike or as_asked else "approximate"
     log.info("model: %s with %s parameters", settings.model.model, f"{model.count_params():,}")
-    if k > 1:
-        likeness = "exact" if built.exact_accumulation else "approximate, because of its BatchNormalization"
-        log.info("batch: %d x %d accumulated = %d (%s)", batch, k, batch * k, likeness)
+    if k > 1 or progress.equivalence != "exact":
+        why = "" if progress.equivalence == "exact" else _why_not_exact(built)
+        log.info("batch: %d x %d accumulated = %d (%s%s)", batch, k, batch * k, progress.equivalence, why)
     if log.isEnabledFor(10):
         model.summary(print_fn=log.debug)
 
 
-def _go_on(built: BuiltModel, callback: EpochCallback, settings: Settings) -> None:
-    """Put an earlier attempt's state back; else save the first one, so that there always is one."""
-    folder = settings.process.checkpoint_dir
-    for path in (settings.model.checkpoint, folder / "last_state.npz"):
-        remove_leftovers(path)
+def _why_not_exact(built: BuiltModel) -> str:
+    if built.exact_accumulation:
+        return ", because updates of another size were made before"
+    return ", because of its BatchNormalization"
+
+
+def _build_metrics(model: Any, dataset: Any) -> None:
+    """Make the metrics have their variables, which Keras does not before the first step."""
+
+    def symbol(spec: Any) -> Any:
+        return keras.KerasTensor(spec.shape, spec.dtype.name)
+
     try:
-        found = load_state(folder, built.model)
-    except UnusableState as error:
-        log.warning("starting from the first epoch: %s", error)
-        found = None
-    if found is None:
-        callback.save_state()
+        model._symbolic_build(data_batch=keras.tree.map_structure(symbol, dataset.element_spec))  # noqa: SLF001
+    except Exception as error:  # noqa: BLE001 - whatever a model of the user's own does not bear; this always works
+        log.debug("the metrics are built by a batch: %s", error)
+        model.test_on_batch(*next(iter(dataset.take(1))))
+
+
+def _fit(model: Any, callback: EpochCallback, data: TrainingData, validation: Any, epochs: int) -> None:
+    """Train what is left of an epoch that had begun, then the others."""
+    progress = callback.progress
+    if progress.updates:
+        _fit_rest(model, callback, data, validation)
+    if progress.finished is None:
+        model.fit(
+            data.dataset,
+            validation_data=validation,
+            epochs=epochs,
+            initial_epoch=progress.epoch,
+            callbacks=[callback],
+            verbose=0,
+        )
+
+
+def _fit_rest(model: Any, callback: EpochCallback, data: TrainingData, validation: Any) -> None:
+    progress = callback.progress
+    epoch = progress.epoch
+    if data.steps_after(progress.samples):
+        rest = data.rest(progress.samples)
+        model.fit(
+            rest,
+            validation_data=validation,
+            epochs=epoch + 1,
+            initial_epoch=epoch,
+            callbacks=[callback],
+            verbose=0,
+        )
         return
-    rescale_iterations(built.model.optimizer, found.accumulation, settings.model.accumulation)
-    callback.go_on(found)
-    log.info("going on after epoch %d of %d", found.epoch, settings.model.epochs)
-
-
-def _fit(built: BuiltModel, callback: EpochCallback, data: TrainingData, validation: Any, settings: Settings) -> None:
-    built.model.fit(
-        data.dataset,
-        validation_data=validation,
-        epochs=settings.model.epochs,
-        initial_epoch=callback.progress.epoch,
-        callbacks=[callback],
-        verbose=0,
-    )
+    callback.on_epoch_begin(epoch)
+    figures = dict(progress.figures or {})
+    if validation is not None:
+        judged = model.evaluate(validation, callbacks=[callback], return_dict=True, verbose=0)
+        figures |= {f"val_{name}": value for name, value in judged.items()}
+    callback.on_epoch_end(epoch, figures)

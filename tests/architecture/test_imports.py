@@ -34,7 +34,13 @@ MAY_USE = {
     "runtime/shim": {"parallel_ml.runtime.shim"},
     "training": {"parallel_ml.training", "keras", "numpy", "PIL", "tensorflow", "yaml"},
 }
-STANDING_ALONE = [(path, MAY_USE[folder]) for folder in MAY_USE for path in sorted((PACKAGE / folder).rglob("*.py"))]
+# Watches a plain Keras `fit` by the rules of a run, outside of any; what it takes is pure Python.
+ALSO = {PACKAGE / "training/alert_callback.py": {"parallel_ml.core"}}
+STANDING_ALONE = [
+    (path, MAY_USE[folder] | ALSO.get(path, set()))
+    for folder in MAY_USE
+    for path in sorted((PACKAGE / folder).rglob("*.py"))
+]
 INSTALLED_AS = {"PIL": "pillow", "pynvml": "nvidia-ml-py", "yaml": "pyyaml"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -75,6 +76,12 @@ def test_nobody_holds_more_than_there_is(source: DeviceSource) -> None:
     held = source.held(())
     assert set(held) <= uuids
     assert not any(held.values())
+
+
+def test_where_nothing_happened_nothing_is_heard(source: DeviceSource) -> None:
+    """Also while jobs run."""
+    source.devices((os.getpid(),))
+    assert source.xids() == ()
 
 
 def test_the_spec_makes_a_like_source(source: DeviceSource) -> None:

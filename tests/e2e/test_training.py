@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import signal
 import subprocess
@@ -13,100 +12,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 
 from parallel_ml.training import devices
-from parallel_ml.training.console import start_log
-from parallel_ml.training.failures import Diverged, Place, Released, TrainingError
+from parallel_ml.training.failures import Diverged, Released, TrainingError
 from parallel_ml.training.settings import read_settings
 from parallel_ml.training.shape import Shape
-from parallel_ml.training.stopping import StopRequest
+from tests.e2e.trainings import ROOT, draw, history, resolve, run, start, train_here, weights
 
 Image = pytest.importorskip("PIL.Image")
 
 pytestmark = pytest.mark.tf
-
-ROOT = Path(__file__).parents[2]
-
-
-def draw(folder: Path, count: int, side: int = 8, *, colour: bool = False) -> Path:
-    """Fill three class folders with noisy images of stripes: upright, lying, or none."""
-    noise = np.random.default_rng(1)
-    stripes = np.tile(np.arange(side) // 2 % 2 * 120, (side, 1))
-    for name, pattern in {"upright": stripes, "lying": stripes.T, "plain": np.full((side, side), 60)}.items():
-        (folder / name).mkdir(parents=True)
-        for number in range(count):
-            pixels = pattern + noise.integers(0, 100, (side, side))
-            if colour:
-                pixels = np.stack([pixels, pixels // 2, noise.integers(0, 255, (side, side))], axis=-1)
-            Image.fromarray(pixels.astype(np.uint8)).save(folder / name / f"{number}.png")
-    return folder
-
-
-def resolve(job: Path, images: Path, batch_size: int = 8, seed: int = 1, **model_training: Any) -> Path:
-    """Write the resolved configuration of a job and return its path."""
-    job.mkdir(parents=True, exist_ok=True)
-    model = {"model": "mlp", "hidden_units": [16], "epochs": 3, "checkpoint": {"filepath": str(job / "best.keras")}}
-    tree = {
-        "data_preprocessing": {"image_dir": str(images), "batch_size": batch_size, "split_random_state": 42},
-        "model_training": {**model, **model_training},
-        "result_analysis": {"model_path": str(job / "best.keras")},
-        "process": {"seed": seed, "cpus": 1, "checkpoint_dir": str(job / "checkpoints")},
-    }
-    path = job / "resolved.yaml"
-    path.write_text(yaml.safe_dump(tree), encoding="utf-8")
-    return path
-
-
-def start(path: Path) -> subprocess.Popen[str]:
-    """Start the training as the supervisor does."""
-    command = [sys.executable, "-m", "parallel_ml.training", str(path)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def run(path: Path) -> tuple[int, str, str]:
-    """Train to the end; return the exit code, stdout and stderr."""
-    with start(path) as process:
-        out, err = process.communicate()
-    return process.returncode, out, err
-
-
-class StopAtCheck:
-    """Asks to stop at the n-th time that the training looks."""
-
-    def __init__(self, number: float) -> None:
-        """Count down from `number`."""
-        self.left = number
-
-    def check(self) -> None:
-        """Look, as the training does after each batch."""
-        self.left -= 1
-        if self.left == 0:
-            raise Released
-
-
-def train_here(path: Path, stop_at: float = math.inf) -> Any:
-    """Train in this process and return how it ended; `stop_at` counts batches of training and validation."""
-    devices.load_framework(None)
-    import keras  # noqa: PLC0415 - only for those who run these tests
-    import tensorflow as tf  # noqa: PLC0415
-
-    from parallel_ml.training.pipeline import Pipeline  # noqa: PLC0415
-    from parallel_ml.training.trainer import train  # noqa: PLC0415
-
-    settings = read_settings(path)
-    keras.backend.clear_session()
-    keras.utils.set_random_seed(settings.process.seed)
-    tf.config.experimental.enable_op_determinism()
-    stop: Any = StopAtCheck(stop_at)
-    prepared = Pipeline(settings, StopRequest(), Place()).prepare()
-    return train(settings, prepared.source, prepared.splits, len(prepared.folder.classes), stop)
-
-
-def history(job: Path) -> list[dict[str, float]]:
-    """Return the figures of each epoch, as the saved state has them."""
-    with np.load(job / "checkpoints" / "last_state.npz") as state:
-        return list(json.loads(state["meta"].tobytes())["history"])
 
 
 def output_shape(path: Path) -> tuple[int | None, ...]:
@@ -115,11 +30,6 @@ def output_shape(path: Path) -> tuple[int | None, ...]:
     import keras  # noqa: PLC0415
 
     return tuple(keras.saving.load_model(path).output_shape)
-
-
-def weights(trained: Any) -> list[np.ndarray]:
-    """Return a model's weights after the last epoch."""
-    return [np.asarray(weight) for weight in trained.built.model.weights]
 
 
 def test_colour_images_of_any_size_are_learned(tmp_path: Path) -> None:
@@ -208,19 +118,6 @@ def test_a_training_stops_early(tmp_path: Path) -> None:
     assert (ended.outcome, ended.epochs, ended.best_epoch) == ("early_stopped", 3, 1)
 
 
-def test_a_damaged_state_is_not_gone_on_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A flipped byte is noticed and said; the training starts from its first epoch."""
-    path = resolve(tmp_path / "job", draw(tmp_path / "images", 12))
-    train_here(path)
-    state = tmp_path / "job" / "checkpoints" / "last_state.npz"
-    content = bytearray(state.read_bytes())
-    content[len(content) // 2] ^= 0xFF
-    state.write_bytes(content)
-    start_log("INFO")
-    assert train_here(path).epochs == 3
-    assert "starting from the first epoch" in capsys.readouterr().out
-
-
 def test_a_training_that_diverges_says_so(tmp_path: Path) -> None:
     """Weights that are no numbers any more end it, with the epoch and what may help."""
     path = resolve(tmp_path / "job", draw(tmp_path / "images", 12), optimizer="sgd", learning_rate=1e30)
@@ -234,7 +131,7 @@ def test_a_training_stopped_in_its_first_epoch_leaves_a_state_and_no_best_model(
     with pytest.raises(Released):
         train_here(path, stop_at=1)
     assert not (tmp_path / "job" / "best.keras").exists()
-    assert (tmp_path / "job" / "checkpoints" / "last_state.npz").exists()
+    assert (tmp_path / "job" / "checkpoints" / "state-000002.npz").exists()
 
 
 def test_a_model_of_the_users_own_is_trained_and_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -306,7 +203,9 @@ def test_sigterm_leaves_whole_checkpoints_and_nothing_else(tmp_path: Path) -> No
         _, err = process.communicate()
     assert (process.returncode, err) == (75, "")
     found = {str(file.relative_to(job)) for file in job.rglob("*") if file.is_file()}
-    assert found == {"resolved.yaml", "best.keras", "checkpoints/last_state.npz"}
+    states = {name for name in found if name.startswith("checkpoints/state-")}
+    assert found - states == {"resolved.yaml", "best.keras"}
+    assert len(states) == 3
     assert len(history(job)) >= 2
     assert output_shape(job / "best.keras") == (None, 3)
 
@@ -326,17 +225,25 @@ def test_a_missing_framework_is_one_line_with_the_command(tmp_path: Path) -> Non
 @pytest.mark.process
 @pytest.mark.slow  # TensorFlow waits for ten seconds whether somebody frees some
 def test_a_lack_of_memory_is_told_as_such(tmp_path: Path) -> None:
-    """A real one: the user's model limits the address space of its process, and is too large for that."""
+    """A real one, in a training step: with a smaller batch, and as many of them accumulated, it fits."""
     (tmp_path / "large_net.py").write_text(
         "import keras, resource\n"
         "def build(input_shape, num_classes):\n"
-        "    limit = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize() + 2**29\n"
+        "    limit = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize() + 3 * 2**29\n"
         "    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))\n"
-        "    sizes = [keras.layers.Dense(16_000), keras.layers.Dense(16_000), keras.layers.Dense(num_classes)]\n"
-        "    return keras.Sequential([keras.Input(input_shape), keras.layers.Flatten(), *sizes])\n"
+        "    inputs = keras.Input(input_shape)\n"
+        "    x = keras.layers.RepeatVector(640)(keras.layers.Flatten()(inputs))\n"
+        "    for width in (512, 2048, 2048):\n"
+        "        x = keras.layers.Dense(width, activation='relu')(x)\n"
+        "    return keras.Model(inputs, keras.layers.Dense(num_classes)(keras.layers.GlobalAveragePooling1D()(x)))\n"
     )
-    path = resolve(tmp_path / "job", draw(tmp_path / "images", 3), model="large_net:build")
-    command = [sys.executable, "-m", "parallel_ml.training", str(path)]
+    images = draw(tmp_path / "images", 30)
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert (ended.returncode, ended.stderr.splitlines()[-1][:21]) == (1, "error: out of memory:")
+    keys: dict[str, Any] = {"model": "large_net:build", "epochs": 1}
+    told = []
+    for batch, accumulation in ((72, 1), (4, 18)):
+        path = resolve(tmp_path / "job", images, batch_size=batch, gradient_accumulation=accumulation, **keys)
+        command = [sys.executable, "-m", "parallel_ml.training", str(path)]
+        ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        told.append((ended.returncode, "error: out of memory: " in ended.stderr))
+    assert told == [(1, True), (0, False)]

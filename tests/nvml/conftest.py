@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.nvml.standin import library, nvml
+from tests.nvml.standin import library, nvml, stranger
 
-__all__ = ["library", "nvml"]
+__all__ = ["library", "nvml", "stranger"]

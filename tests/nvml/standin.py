@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,6 +43,10 @@ class Card:
     lost: int = 0
     mig: int = 0
     parent: str = ""
+    ecc: int = 0
+    pending: int = 0
+    remap: int = 0
+    throttle: int = 0
 
 
 @dataclass
@@ -67,6 +72,7 @@ class StandIn:
     cards: list[Card] = field(default_factory=list)
     uses: list[Use] = field(default_factory=list)
     errors: list[tuple[str, int, str]] = field(default_factory=list)
+    xids: list[tuple[str, int]] = field(default_factory=list)
     init: int = 0
 
     @property
@@ -84,6 +90,7 @@ class StandIn:
         lines += [f"{'mig' if card.parent else 'card'} {_fields(card)}" for card in self.cards]
         lines += [f"process {_fields(use)}" for use in self.uses]
         lines += [f"error {function} {code} {uuid}" for function, code, uuid in self.errors]
+        lines += [f"xid uuid={uuid} code={code} seq={number}" for number, (uuid, code) in enumerate(self.xids, 1)]
         temporary = self.folder / f"state.{os.getpid()}"
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
         temporary.replace(self.folder / "state")
@@ -103,6 +110,11 @@ class StandIn:
         self.errors.append((function, code, uuid))
         self.write()
 
+    def xid(self, uuid: str, code: int) -> None:
+        """Let the driver report an Xid of a card."""
+        self.xids.append((uuid, code))
+        self.write()
+
     def calls(self, function: str, uuid: str = "") -> int:
         """Return how often functions whose name starts so were called, for all cards or for one."""
         path = self.folder / "calls"
@@ -114,15 +126,21 @@ def _fields(said: Card | Use) -> str:
     return " ".join(f"{name}={str(value).replace(' ', '_')}" for name, value in vars(said).items() if value != "")
 
 
+@pytest.fixture
+def stranger() -> Iterator[subprocess.Popen[bytes]]:
+    """Return a process that lives until it is killed, and has nothing to do with us but for being our child."""
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    yield process
+    process.kill()
+    process.communicate()
+
+
 @pytest.fixture(scope="session")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build the stand-in, once."""
-    compiler = shutil.which("gcc") or shutil.which("cc")
-    if compiler is None:
+    built = build(tmp_path_factory.mktemp("nvml"))
+    if built is None:
         pytest.skip("no C compiler here to build the stand-in for NVIDIA's library")
-    built = tmp_path_factory.mktemp("nvml") / SONAME
-    flags = ["-O1", "-shared", "-fPIC", f"-Wl,-soname,{SONAME}", "-pthread"]
-    subprocess.run([compiler, *flags, "-o", str(built), str(SOURCE)], check=True, capture_output=True)
     return built
 
 
@@ -136,9 +154,22 @@ def nvml(library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stan
     for name, value in stand_in.env.items():
         if name.startswith("NVML_"):
             monkeypatch.setenv(name, value)
+    # Elsewhere tests hide all cards by it; here the user has not said which to use.
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
     monkeypatch.setattr(pynvml, "nvmlLib", ctypes.CDLL(str(library)))
     monkeypatch.setattr(pynvml, "_nvmlGetFunctionPointer_cache", {})
     return stand_in
+
+
+def build(folder: Path) -> Path | None:
+    """Build the stand-in in a folder; return it, or None without a C compiler."""
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if compiler is None:
+        return None
+    flags = ["-O1", "-shared", "-fPIC", f"-Wl,-soname,{SONAME}", "-pthread"]
+    subprocess.run([compiler, *flags, "-o", str(folder / SONAME), str(SOURCE)], check=True, capture_output=True)
+    return folder / SONAME
 
 
 def run_python(program: str, env: dict[str, str]) -> str:

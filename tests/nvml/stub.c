@@ -7,11 +7,13 @@
  *     init CODE                                  nvmlInit answers CODE
  *     driver 580.65.06
  *     card uuid=GPU-a name=A100 bus=0000:01:00.0 total=N reserved=N used=N util=N temp=N power=N energy=N lost=CODE
- *          mig=1 (in the same line)
+ *          mig=1 ecc=N pending=1 remap=1 throttle=BITS (in the same line)
  *     mig parent=GPU-a uuid=MIG-b name=A100_MIG_1g.5gb total=N reserved=N used=N
  *     process uuid=GPU-a pid=N bytes=N kind=C|G|M sm=N untold=1 hidden=1 foreign=1
  *     error FUNCTION CODE [UUID]                 FUNCTION answers CODE, for all cards or for one
- * `used` is what no process explains. The memory of a process is gone as soon as the process is. With untold=1 it is in
+ *     xid uuid=GPU-a code=79 seq=N               an event for sets that the card was registered in before seq N was there
+ * ecc counts uncorrected errors, pending=1 are retired pages and remap=1 remapped rows that wait for a reset.
+ * With energy=0 the counter grows by itself, at the power of the card. `used` is what no process explains. The memory of a process is gone as soon as the process is. With untold=1 it is in
  * use but not told of the process (WSL), with hidden=1 the process is in no list (a container); with foreign=1 the
  * number is one of another process namespace, and stays.
  *
@@ -22,10 +24,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
-enum { OK, UNINITIALIZED, INVALID_ARGUMENT, NOT_SUPPORTED, NOT_FOUND = 6, INSUFFICIENT_SIZE, LIBRARY_NOT_FOUND = 12,
-       GPU_IS_LOST = 15 };
-enum { MOST_CARDS = 64, MOST_PROCESSES = 256, MOST_ERRORS = 32 };
+enum { OK, UNINITIALIZED, INVALID_ARGUMENT, NOT_SUPPORTED, NOT_FOUND = 6, INSUFFICIENT_SIZE, TIMED_OUT = 10,
+       LIBRARY_NOT_FOUND = 12, GPU_IS_LOST = 15 };
+enum { MOST_CARDS = 64, MOST_PROCESSES = 256, MOST_ERRORS = 32, MOST_XIDS = 32, XID_EVENT = 8 };
 #define NOT_AVAILABLE 0xFFFFFFFFFFFFFFFFull
 
 typedef unsigned long long u64;
@@ -43,18 +46,22 @@ typedef struct {
 
 typedef struct {
     char uuid[96], parent[96], name[96], bus[32];
-    u64 total, reserved, used, energy;
-    int is_mig, mig, lost, util, temp, power;
+    u64 total, reserved, used, energy, ecc, throttle;
+    int is_mig, mig, lost, util, temp, power, pending, remap;
 } Card;
 typedef struct { char uuid[96], kind; int pid, sm, untold, hidden, foreign; u64 bytes; } Use;
 typedef struct { char function[80], uuid[96]; int code; } Failure;
+typedef struct { char uuid[96]; u64 code, seq; } Xid;
+typedef struct { void *device; u64 type, data; unsigned gpu_instance, compute_instance; } Event;
+typedef struct { int cards; char uuid[MOST_CARDS][96]; u64 told; } EventSet;
 
 static struct {
-    int init, cards, uses, failures;
+    int init, cards, uses, failures, xids;
     char driver[64];
     Card card[MOST_CARDS];
     Use use[MOST_PROCESSES];
     Failure failure[MOST_ERRORS];
+    Xid xid[MOST_XIDS];
 } now;
 static int initialised;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -86,6 +93,8 @@ static void read_card(const char *line, int is_mig) {
     for (char *letter = card->name; *letter; letter++) if (*letter == '_') *letter = ' ';
     card->total = number(line, "total"), card->reserved = number(line, "reserved"), card->used = number(line, "used");
     card->energy = number(line, "energy"), card->util = number(line, "util"), card->temp = number(line, "temp");
+    card->ecc = number(line, "ecc"), card->throttle = number(line, "throttle");
+    card->pending = number(line, "pending"), card->remap = number(line, "remap");
     card->power = number(line, "power"), card->lost = number(line, "lost"), card->mig = number(line, "mig");
     card->is_mig = is_mig;
 }
@@ -97,6 +106,13 @@ static void read_use(const char *line) {
     use->kind = *value(line, "kind", "C"), use->pid = number(line, "pid"), use->sm = number(line, "sm");
     use->bytes = number(line, "bytes"), use->untold = number(line, "untold");
     use->hidden = number(line, "hidden"), use->foreign = number(line, "foreign");
+}
+
+static void read_xid(const char *line) {
+    if (now.xids == MOST_XIDS) return;
+    Xid *xid = &now.xid[now.xids++];
+    snprintf(xid->uuid, sizeof xid->uuid, "%s", value(line, "uuid", "?"));
+    xid->code = number(line, "code"), xid->seq = number(line, "seq");
 }
 
 static void read_state(void) {
@@ -115,6 +131,7 @@ static void read_state(void) {
         else if (!strcmp(word, "card")) read_card(line, 0);
         else if (!strcmp(word, "mig")) read_card(line, 1);
         else if (!strcmp(word, "process")) read_use(line);
+        else if (!strcmp(word, "xid")) read_xid(line);
         else if (!strcmp(word, "error") && now.failures < MOST_ERRORS) {
             Failure *failure = &now.failure[now.failures++];
             sscanf(line, "error %79s %d %95s", failure->function, &failure->code, failure->uuid);
@@ -296,7 +313,13 @@ int nvmlDeviceGetCudaComputeCapability(void *device, int *major, int *minor) { A
 NUMBER(nvmlDeviceGetPowerUsage, unsigned, card->power)
 NUMBER(nvmlDeviceGetEnforcedPowerLimit, unsigned, 400000)
 NUMBER(nvmlDeviceGetPowerManagementLimit, unsigned, 400000)
-NUMBER(nvmlDeviceGetTotalEnergyConsumption, u64, card->energy)
+static u64 drawn_mj(const Card *card) {
+    struct timespec at;
+    if (card->energy) return card->energy;
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    return (at.tv_sec * 1000ull + at.tv_nsec / 1000000) * card->power / 1000;
+}
+NUMBER(nvmlDeviceGetTotalEnergyConsumption, u64, drawn_mj(card))
 NUMBER(nvmlDeviceGetPerformanceState, unsigned, 0)
 NUMBER(nvmlDeviceGetPersistenceMode, unsigned, 1)
 NUMBER(nvmlDeviceGetComputeMode, unsigned, 0)
@@ -309,7 +332,13 @@ WITH_KIND(nvmlDeviceGetMaxClockInfo, 1410)
 int nvmlDeviceGetEncoderUtilization(void *device, unsigned *into, unsigned *us) { ABOUT(*into = 0; *us = 100000); }
 int nvmlDeviceGetDecoderUtilization(void *device, unsigned *into, unsigned *us) { ABOUT(*into = 0; *us = 100000); }
 int nvmlDeviceGetTotalEccErrors(void *device, unsigned kind, unsigned counter, u64 *into) {
-    ABOUT((void)kind; (void)counter; *into = 0);
+    ABOUT((void)counter; *into = kind ? card->ecc : 0);
+}
+NUMBER(nvmlDeviceGetRetiredPagesPendingStatus, unsigned, card->pending)
+NUMBER(nvmlDeviceGetCurrentClocksEventReasons, u64, card->throttle)
+NUMBER(nvmlDeviceGetCurrentClocksThrottleReasons, u64, card->throttle)
+int nvmlDeviceGetRemappedRows(void *device, unsigned *corrected, unsigned *lost, unsigned *pending, unsigned *failed) {
+    ABOUT(*corrected = *failed = 0; *lost = *pending = card->remap);
 }
 int nvmlDeviceGetUtilizationRates(void *device, Rates *into) {
     int code = begin(__func__, device, 1);
@@ -363,4 +392,43 @@ int nvmlDeviceGetProcessUtilization(void *device, ProcessRate *into, unsigned *c
     if (!code) *count = found;
     /* Where there is no sample, the real one says Success to the question for their number. */
     return end(!code && found && (!into || found > room) ? INSUFFICIENT_SIZE : code);
+}
+
+/* --- what happens to it: an event set is given what comes after its card was registered */
+
+int nvmlEventSetCreate(void **into) { SYSTEM(*into = calloc(1, sizeof(EventSet))); }
+int nvmlEventSetFree(void *set) { SYSTEM(free(set)); }
+NUMBER(nvmlDeviceGetSupportedEventTypes, u64, XID_EVENT)
+
+int nvmlDeviceRegisterEvents(void *device, u64 types, void *into) {
+    EventSet *set = into;
+    int code = begin(__func__, device, 1);
+    if (!code && (!(types & XID_EVENT) || card_of(device)->is_mig)) code = NOT_SUPPORTED;
+    if (!code && set->cards < MOST_CARDS) {
+        snprintf(set->uuid[set->cards++], sizeof set->uuid[0], "%s", (char *)device);
+        for (int i = 0; set->cards == 1 && i < now.xids; i++)
+            if (now.xid[i].seq > set->told) set->told = now.xid[i].seq;
+    }
+    return end(code);
+}
+
+int nvmlEventSetWait_v2(void *from, Event *into, unsigned timeout_ms) {
+    EventSet *set = from;
+    struct timespec nap = {timeout_ms / 1000, timeout_ms % 1000 * 1000000};
+    for (int patient = timeout_ms > 0;; patient = 0) {
+        int code = begin(__func__, NULL, 0);
+        for (int i = 0; !code && i < now.xids; i++) {
+            Xid *xid = &now.xid[i];
+            if (xid->seq <= set->told) continue;
+            set->told = xid->seq;
+            for (int card = 0; card < set->cards; card++)
+                if (!strcmp(set->uuid[card], xid->uuid)) {
+                    *into = (Event){handle_of(xid->uuid), XID_EVENT, xid->code, -1, -1};
+                    return end(OK);
+                }
+        }
+        end(code);
+        if (code || !patient) return code ? code : TIMED_OUT;
+        nanosleep(&nap, NULL);
+    }
 }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from parallel_ml.core.units import GIB, MIB
 from parallel_ml.gpu import DeviceSample, GPUManager, ProcessUse
 from parallel_ml.gpu.nvml import NvmlDevices
+from parallel_ml.gpu.nvml_library import Nvml
 from tests.nvml.standin import (
     FUNCTION_NOT_FOUND,
     GPU_IS_LOST,
@@ -28,6 +28,7 @@ from tests.nvml.standin import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 A = Card("GPU-a", bus="0000:01:00.0")
 B = Card("GPU-b", bus="0000:41:00.0", total=8 * GIB)
@@ -41,15 +42,6 @@ def cards(nvml: StandIn) -> Iterator[NvmlDevices]:
     source = NvmlDevices()
     yield source
     source.close()
-
-
-@pytest.fixture
-def other() -> Iterator[subprocess.Popen[bytes]]:
-    """Return a process that has nothing to do with us, but for being our child."""
-    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    yield process
-    process.kill()
-    process.communicate()
 
 
 def foreign(source: NvmlDevices, *own_pids: int) -> list[int]:
@@ -158,11 +150,28 @@ class TestLost:
         assert [card.lost for card in cards.devices()] == [False, True]
 
     def test_a_card_lost_from_the_start_is_said(self, nvml: StandIn) -> None:
-        """Nobody knows its name or its size, so it is only spoken of."""
+        """Nothing can be placed on it; it keeps its number, which a run that knew it goes by."""
         nvml.show(Card("GPU-a", lost=GPU_IS_LOST), B)
         source = NvmlDevices()
-        assert [card.uuid for card in source.devices()] == ["GPU-b"]
-        assert source.note.startswith("a GPU is lost")
+        assert [(card.index, card.uuid) for card in source.devices()] == [(1, "GPU-b")]
+        lost, well = source.samples()
+        assert (lost.index, lost.uuid, well.index, well.bus) == (0, "", 1, "0000:41:00.0")
+        assert source.note == f"GPU 0 {lost.trouble}"
+        assert lost.trouble.startswith("is lost")
+
+    def test_a_card_lost_from_the_start_is_named_by_the_drivers_files(self, nvml: StandIn, tmp_path: Path) -> None:
+        """They are there for a card that does not answer any more, beside those that do."""
+        for bus, model, uuid in ((A.bus, "NVIDIA A100", "GPU-a"), (B.bus, "NVIDIA A100", "GPU-????????-????")):
+            folder = tmp_path / "gpus" / bus
+            folder.mkdir(parents=True)
+            (folder / "information").write_text(f"Model: \t\t {model}\nGPU UUID: \t {uuid}\nBus Location: \t {bus}\n")
+        nvml.show(A, Card("GPU-b", bus=B.bus, lost=GPU_IS_LOST))
+        source = NvmlDevices(Nvml(tmp_path / "version"))
+        lost = source.samples()[1]
+        assert (lost.index, lost.bus, lost.name, lost.uuid) == (1, B.bus, "NVIDIA A100", "")
+        assert source.note.startswith(f"GPU 1 (NVIDIA A100, {B.bus}) is lost")
+        nvml.show(Card("GPU-a", bus=A.bus, lost=GPU_IS_LOST), B)
+        assert NvmlDevices(Nvml(tmp_path / "version")).samples()[0].uuid == "GPU-a"
 
     def test_instances_of_a_card_without_mig_any_more_are_lost(self, nvml: StandIn) -> None:
         """Where an administrator takes an instance away, nothing more is placed on it."""
@@ -177,28 +186,30 @@ class TestMemory:
     """Whose the memory is."""
 
     def test_other_programs_are_foreign(
-        self, nvml: StandIn, cards: NvmlDevices, other: subprocess.Popen[bytes]
+        self, nvml: StandIn, cards: NvmlDevices, stranger: subprocess.Popen[bytes]
     ) -> None:
         """What any process holds is taken, computing, drawing or under MPS, and is free when the process has ended."""
-        uses = [Use("GPU-a", other.pid, 3 * GIB), Use("GPU-b", ME, GIB, "G"), Use("GPU-b", ME, GIB, "M")]
+        uses = [Use("GPU-a", stranger.pid, 3 * GIB), Use("GPU-b", ME, GIB, "G"), Use("GPU-b", ME, GIB, "M")]
         nvml.put(*uses)
         assert foreign(cards) == [3072, 2048]
-        other.kill()
-        other.wait()
+        stranger.kill()
+        stranger.wait()
         assert foreign(cards) == [0, 2048]
 
     def test_our_own_processes_are_not_foreign(
-        self, nvml: StandIn, cards: NvmlDevices, other: subprocess.Popen[bytes]
+        self, nvml: StandIn, cards: NvmlDevices, stranger: subprocess.Popen[bytes]
     ) -> None:
         """What the run's processes hold is in its grants already."""
-        nvml.put(Use("GPU-a", other.pid, 3 * GIB), Use("GPU-a", 1, GIB))
-        assert foreign(cards, other.pid) == [1024, 0]
+        nvml.put(Use("GPU-a", stranger.pid, 3 * GIB), Use("GPU-a", 1, GIB))
+        assert foreign(cards, stranger.pid) == [1024, 0]
 
-    def test_descendants_are_ours_too(self, nvml: StandIn, cards: NvmlDevices, other: subprocess.Popen[bytes]) -> None:
+    def test_descendants_are_ours_too(
+        self, nvml: StandIn, cards: NvmlDevices, stranger: subprocess.Popen[bytes]
+    ) -> None:
         """A shim is named, and its training process is meant."""
-        nvml.put(Use("GPU-a", other.pid, 3 * GIB))
+        nvml.put(Use("GPU-a", stranger.pid, 3 * GIB))
         assert foreign(cards, ME) == [0, 0]
-        assert cards.held({ME, other.pid}) == {"GPU-a": {other.pid: 3 * GIB}, "GPU-b": {}}
+        assert cards.held({ME, stranger.pid}) == {"GPU-a": {stranger.pid: 3 * GIB}, "GPU-b": {}}
 
     def test_a_process_in_two_lists_counts_once(self, nvml: StandIn, cards: NvmlDevices) -> None:
         """A program that draws and computes holds its memory once."""
@@ -296,7 +307,7 @@ class TestSamples:
 
     def test_everything_that_is_told(self, nvml: StandIn, cards: NvmlDevices) -> None:
         """Units are in the names: percent, degrees, watts, joules."""
-        nvml.show(Card("GPU-a", util=87, temp=71, power=301_500, energy=2_500))
+        nvml.show(Card("GPU-a", util=87, temp=71, power=301_500, energy=2_500, ecc=2, remap=1, throttle=0x4C))
         nvml.put(Use("GPU-a", ME, 3 * GIB, sm=80), Use("GPU-a", 1, GIB))
         assert cards.samples() == (
             DeviceSample(
@@ -310,6 +321,10 @@ class TestSamples:
                 power_w=301.5,
                 energy_j=2.5,
                 processes=(ProcessUse(1, GIB), ProcessUse(ME, 3 * GIB, 80)),
+                ecc_uncorrected=2,
+                repair_pending=True,
+                slowed_by=("thermal", "power"),
+                bus=A.bus,
             ),
         )
 
@@ -321,6 +336,7 @@ class TestSamples:
             ("nvmlDeviceGetTemperature", "temperature_c"),
             ("nvmlDeviceGetPowerUsage", "power_w"),
             ("nvmlDeviceGetTotalEnergyConsumption", "energy_j"),
+            ("nvmlDeviceGetTotalEccErrors", "ecc_uncorrected"),
         ],
     )
     def test_what_is_not_told_is_none_and_not_asked_again(
@@ -333,6 +349,30 @@ class TestSamples:
         assert told[0] is not None
         assert told[1] is None
         assert (nvml.calls(function, "GPU-a"), nvml.calls(function, "GPU-b")) == (3, 1)
+
+    def test_what_slows_a_card_down(self, nvml: StandIn, cards: NvmlDevices) -> None:
+        """An idle card is not slowed down; the hardware's own reason is named where no other explains it."""
+        seen = []
+        for bits in (0x1, 0x20, 0x80, 0x08):
+            nvml.show(Card("GPU-a", throttle=bits))
+            seen.append(cards.samples()[0].slowed_by)
+        assert seen == [(), ("thermal",), ("power",), ("hardware",)]
+
+    def test_an_older_driver_has_another_name_for_it(self, nvml: StandIn, cards: NvmlDevices) -> None:
+        """What slows a card down is asked by both names, and None where neither is known."""
+        nvml.show(Card("GPU-a", throttle=0x40))
+        nvml.fail("nvmlDeviceGetCurrentClocksEventReasons", FUNCTION_NOT_FOUND)
+        assert cards.samples()[0].slowed_by == ("thermal",)
+        nvml.fail("nvmlDeviceGetCurrentClocksThrottleReasons", FUNCTION_NOT_FOUND)
+        assert cards.samples()[0].slowed_by is None
+
+    def test_bad_memory_that_waits_for_a_reset(self, nvml: StandIn, cards: NvmlDevices) -> None:
+        """Retired pages of older cards, remapped rows of newer ones; None where a card has neither."""
+        nvml.show(Card("GPU-a", pending=1), Card("GPU-b", bus="0000:41:00.0"))
+        nvml.fail("nvmlDeviceGetRemappedRows", NOT_SUPPORTED)
+        assert [sample.repair_pending for sample in cards.samples()] == [True, False]
+        nvml.fail("nvmlDeviceGetRetiredPagesPendingStatus", NOT_SUPPORTED)
+        assert [sample.repair_pending for sample in cards.samples()] == [None, None]
 
     def test_what_fails_once_is_asked_again(self, nvml: StandIn, cards: NvmlDevices) -> None:
         """A timeout says nothing about the next time."""

@@ -5,12 +5,8 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
-from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
-
-import pytest
+from typing import TYPE_CHECKING, Any
 
 from parallel_ml.adapters.cli.main import main
 from parallel_ml.core.model import Allocation, GpuShare, ProcessId
@@ -20,16 +16,10 @@ from parallel_ml.gpu.manager import GPUManager
 from parallel_ml.store.identity import identify
 from tests.nvml.standin import FUNCTION_NOT_FOUND, GPU_IS_LOST, Card, StandIn, Use
 
+if TYPE_CHECKING:
+    import pytest
+
 A = Card("GPU-a", temp=55, power=120_000, util=80)
-
-
-@pytest.fixture
-def stranger() -> Iterator[subprocess.Popen[bytes]]:
-    """Return a process that is not ours."""
-    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    yield process
-    process.kill()
-    process.communicate()
 
 
 def lease(holder: ProcessId, *jobs: str) -> None:
@@ -115,7 +105,16 @@ def test_a_card_without_a_list_of_processes_says_so(nvml: StandIn, capsys: pytes
 
 
 def test_a_lost_card_is_shown_with_what_is_wrong(nvml: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
-    """In the notes, where it was never seen; beside those that are well."""
+    """In a line with its number, beside those that are well; with the uuid that others have leased and nobody sees."""
+    nvml.show(A)
+    lease(me(), "a")
     nvml.show(Card("GPU-a", lost=GPU_IS_LOST), Card("GPU-b", bus="0000:41:00.0"))
     assert main(["gpus"]) == 0
-    assert "is lost" in capsys.readouterr().out
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[1].split()[:6] == ["0", "-", "-", "-", "0B", "-"]
+    assert "is lost" in shown[1]
+    assert [line.startswith("note: GPU 0 is lost") for line in shown].count(True) == 1
+    assert main(["gpus", "--json"]) == 0
+    lost, well = json.loads(capsys.readouterr().out)["gpus"]
+    assert (lost["index"], lost["uuid"], lost["health"][:7], lost["free_bytes"]) == (0, "GPU-a", "is lost", 0)
+    assert (well["index"], well["bus"], well["health"]) == (1, "0000:41:00.0", "ok")

@@ -72,11 +72,6 @@ class Run:
         return list(waiting_reasons(self.state, self.look()).values())
 
 
-def stranger() -> subprocess.Popen[bytes]:
-    """Return a process that no run knows."""
-    return subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-
-
 @pytest.fixture
 def runs(nvml: StandIn, tmp_path: Path) -> Iterator[tuple[Run, Run]]:
     """Return two runs of three jobs each on one card of 16 GiB."""
@@ -126,15 +121,16 @@ def test_what_leased_processes_use_counts_once(nvml: StandIn, runs: tuple[Run, R
     assert second.granted_gib() == 4
 
 
-def test_a_stranger_takes_and_gives_back(nvml: StandIn, runs: tuple[Run, Run]) -> None:
+def test_a_stranger_takes_and_gives_back(
+    nvml: StandIn, runs: tuple[Run, Run], stranger: subprocess.Popen[bytes]
+) -> None:
     """What a program takes between two turns is never granted, and is when it has ended."""
     first, second = runs
-    program = stranger()
-    nvml.put(Use("GPU-a", program.pid, 15 * GIB))
+    nvml.put(Use("GPU-a", stranger.pid, 15 * GIB))
     assert (first.turn(), second.turn()) == ([], [])
     assert first.reasons()[0] == "needs at least 1GiB on one card, 1GiB free on GPU 0 (15GiB held by other programs)"
-    program.kill()
-    program.communicate()
+    stranger.kill()
+    stranger.wait()
     assert first.turn() == ["a", "b", "c"]
     assert (second.turn(), first.granted_gib() + second.granted_gib()) == (["a"], 16)
 

@@ -9,6 +9,7 @@ import pytest
 
 from parallel_ml.gpu import GPUManager
 from parallel_ml.gpu.source import detect_devices
+from parallel_ml.runtime.installed import gpu_findings
 from tests.nvml.standin import (
     DRIVER_NOT_LOADED,
     GPU_IS_LOST,
@@ -65,7 +66,7 @@ def test_a_driver_without_cards(nvml: StandIn) -> None:
 def test_a_driver_with_lost_cards_only(nvml: StandIn) -> None:
     """The CPU is not taken silently where a card is broken."""
     nvml.show(Card("GPU-a", lost=GPU_IS_LOST))
-    assert detect_devices().note.startswith("no GPU can be used (a GPU is lost")
+    assert detect_devices().note.startswith("no GPU can be used (GPU 0 is lost")
 
 
 def test_without_the_package_nothing_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,3 +83,10 @@ def test_a_driver_that_goes_in_the_middle_of_a_run(nvml: StandIn) -> None:
     nvml.init = MISMATCH
     nvml.write()
     assert [(card.usable_bytes, card.lost) for card in manager.snapshot().devices] == [(0, False)]
+
+
+def test_cards_that_cannot_be_used_are_a_problem_to_doctor(nvml: StandIn, tmp_path: Path) -> None:
+    """Whether the driver's file is there or not."""
+    nvml.show(Card("GPU-a", lost=GPU_IS_LOST))
+    [found] = gpu_findings(GPUManager.detect(), tmp_path / "none", tmp_path)
+    assert (found.name, found.state, "lost" in found.text) == ("gpus", "problem", True)

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,11 +14,13 @@ import pytest
 from parallel_ml import ParallelMLExecutor
 from parallel_ml.core.units import GIB
 from parallel_ml.gpu.leases import Leases
-from tests.nvml.standin import Card, StandIn, Use, library, nvml
+from parallel_ml.store.layout import RunLayout
+from parallel_ml.store.run_view import RunView
+from tests.nvml.standin import GPU_IS_LOST, Card, StandIn, Use, library, nvml, stranger
 from tests.process.conftest import until
 from tests.process.test_runtime import in_background, layout_of, messages
 
-__all__ = ["library", "nvml"]
+__all__ = ["library", "nvml", "stranger"]
 pytestmark = pytest.mark.process
 Write = Callable[..., Path]
 Make = Callable[..., ParallelMLExecutor]
@@ -31,15 +33,6 @@ def hold(tmp_path: Path) -> Path:
     path = tmp_path / "hold"
     path.touch()
     return path
-
-
-@pytest.fixture
-def stranger() -> Iterator[subprocess.Popen[bytes]]:
-    """Return a process that has nothing to do with any run."""
-    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    yield process
-    process.kill()
-    process.communicate()
 
 
 def until_gone(hold: Path) -> str:
@@ -145,22 +138,115 @@ def test_leases_outlive_their_supervisor_and_end_with_their_jobs(
     assert leased() == []
 
 
-def test_the_jobs_of_a_lost_card_fail_and_those_beside_go_on(
+def first_end(run: ParallelMLExecutor, job: str) -> tuple[str, str | None]:
+    """Return how a job's first attempt ended."""
+    attempt = RunView(RunLayout(Path(run.get_status().dir))).state.jobs[job].attempts[0]
+    return str(attempt.outcome), attempt.error
+
+
+def test_the_jobs_of_a_lost_card_are_tried_on_another_and_those_beside_go_on(
     nvml: StandIn, write: Write, executor: Make, hold: Path
 ) -> None:
     """Nothing more is placed on it."""
-    lost = Card(A.uuid, A.bus, lost=1)
+    lost = Card(A.uuid, A.bus, lost=GPU_IS_LOST)
     nvml.show(A, B)
     run = executor(*[write(name, until_gone(hold)) for name in "ab"], gpus="auto")
+    told: list[str] = []
+    run.subscribe(lambda event: told.append(event.data["text"]), "note")
     thread = in_background(run)
     until(lambda: states(run) == ["running"] * 2, "two jobs")
     nvml.show(lost, B)
-    until(lambda: states(run) == ["failed", "running"], "the loss")
+    until(lambda: run.get_status().jobs[0].attempt == 2 and states(run) == ["running"] * 2, "the job on the other card")
     hold.unlink()
     thread.join()
-    job = run.get_status().jobs[0]
-    assert (job.outcome, job.error) == ("gpu_lost", "its GPU was lost: it fell off the bus or needs a reset")
-    assert states(run) == ["failed", "completed"]
+    why = "its GPU 0 is lost: it does not answer any more, and needs a restart of the machine"
+    assert first_end(run, "a") == ("gpu_lost", why)
+    assert told == [f"{why.removeprefix('its ')}; its jobs are tried on another card"]
+    assert [(job.state, job.attempt) for job in run.get_status().jobs] == [("completed", 2), ("completed", 1)]
+    assert (run.get_status().jobs[0].allocation or {})["gpu_uuid"] == "GPU-b"
+
+
+def test_a_critical_xid_ends_the_jobs_of_its_card_and_is_named(
+    nvml: StandIn, write: Write, executor: Make, hold: Path
+) -> None:
+    """The card answers, and is used no more all the same; the job beside and the one that waits have the other card."""
+    nvml.show(A, B)
+    whole = {"exclusive": True}
+    run = executor(*[write(name, until_gone(hold), resources=whole) for name in "abc"], gpus="auto")
+    thread = in_background(run)
+    until(lambda: states(run) == ["running", "running", "pending"], "two jobs")
+    until(lambda: nvml.calls("nvmlDeviceRegisterEvents", "GPU-a"), "listening")
+    nvml.xid("GPU-a", 48)
+    until(lambda: states(run)[0] == "pending", "the loss")
+    hold.unlink()
+    thread.join()
+    why = "its GPU 0 had Xid 48 (double-bit ECC error) and needs a reset or a restart of the machine"
+    assert first_end(run, "a") == ("gpu_lost", why)
+    jobs = run.get_status().jobs
+    assert [(job.state, job.attempt) for job in jobs] == [("completed", 2), ("completed", 1), ("completed", 1)]
+    assert {(job.allocation or {})["gpu_uuid"] for job in jobs} == {"GPU-b"}
+
+
+def test_an_xid_of_a_program_is_evidence_of_why_it_failed(
+    nvml: StandIn, write: Write, executor: Make, hold: Path
+) -> None:
+    """It condemns no card: the job is told of it in its error, and one that succeeds is not."""
+    nvml.show(A)
+    fails = f"{until_gone(hold)}; echo illegal access >&2; exit 3"
+    run = executor(write("bad", fails), write("good", until_gone(hold)), gpus="auto")
+    thread = in_background(run)
+    until(lambda: states(run) == ["running"] * 2, "two jobs")
+    until(lambda: nvml.calls("nvmlDeviceRegisterEvents", "GPU-a"), "listening")
+    nvml.xid("GPU-a", 31)
+    hold.unlink()
+    thread.join()
+    bad, good = run.get_status().jobs
+    assert (bad.state, bad.outcome, good.state, good.error) == ("failed", "error(3)", "completed", None)
+    assert bad.error == "illegal access; GPU 0 reported Xid 31 (GPU memory page fault)"
+
+
+def test_only_the_cards_that_the_user_left_are_used(
+    nvml: StandIn, write: Write, executor: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three jobs share the second card; its number is the one among all."""
+    nvml.show(A, B)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    run = executor(*[write(name, "echo $CUDA_VISIBLE_DEVICES") for name in "abc"], gpus="auto")
+    run.run_parallel()
+    status = run.get_status()
+    assert [(job.allocation or {})["gpu_index"] for job in status.jobs] == [1, 1, 1]
+    assert messages(layout_of(run), "c") == ["GPU-b"]
+    assert "CUDA_VISIBLE_DEVICES=1: 1 of 2 GPUs are used" in status.notes
+
+
+def test_with_all_cards_hidden_jobs_run_on_the_cpu(
+    nvml: StandIn, write: Write, executor: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And everybody is told why."""
+    nvml.show(A)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    run = executor(write("a", "echo $CUDA_VISIBLE_DEVICES"), gpus="auto")
+    [result] = run.run_parallel()
+    assert result.state == "completed"
+    assert (run.get_status().jobs[0].allocation or {})["device"] == "cpu"
+    assert "CUDA_VISIBLE_DEVICES=-1 hides all GPUs: jobs run on the CPU" in run.get_status().notes[0]
+
+
+def test_the_energy_of_a_card_is_divided_among_its_jobs(
+    nvml: StandIn, write: Write, executor: Make, hold: Path
+) -> None:
+    """Two halves of a card that draws 3.6 kW: each is charged for a half, and it is said to be an estimate."""
+    nvml.show(Card("GPU-a", power=3_600_000, energy=0))
+    run = executor(*[write(name, until_gone(hold)) for name in "ab"], gpus="auto")
+    thread = in_background(run)
+    until(lambda: states(run) == ["running"] * 2, "two jobs")
+    until(lambda: all((job.resources.get("energy_wh") or 0) > 0.5 for job in run.get_status().jobs), "some energy")
+    hold.unlink()
+    thread.join()
+    for result, job in zip(run.results(), run.get_status().jobs, strict=True):
+        energy_wh, seconds = result.resources["energy_wh"], job.elapsed_s or 0
+        assert 0.5 < energy_wh < 0.5 * seconds + 0.5
+        assert result.resources["energy_estimated"] is True
 
 
 def test_the_log_is_not_flooded_by_memory_that_moves_a_little(

@@ -127,7 +127,7 @@ def test_a_run_tells_its_progress_in_plain_lines(shell: Shell) -> None:
     assert (code, err) == (0, "")
     assert "b: epoch 2/3 loss 0.5 val_accuracy 0.92" in out
     assert {"a: completed", "b: completed"} <= set(out.splitlines())
-    assert re.search(r"^b +completed +3/3 +0\.93 ", out, flags=re.MULTILINE)
+    assert re.search(r"^b +completed +3/3 +0\.9300 ", out, flags=re.MULTILINE)
     assert "\x1b" not in out
 
 
@@ -136,7 +136,8 @@ def test_a_failed_job_leaves_the_others_alone(shell: Shell) -> None:
     code, out, _ = shell.run("run", shell.config("bad", BROKEN), shell.config("good", QUICK))
     assert code == 1
     assert "good: completed" in out
-    assert "bad failed; the last lines of its stderr:\n    it broke\n" in out
+    assert "bad failed: error in the program\n  try: look at the end of its log: parallel_ml logs\n" in out
+    assert "  the last lines of its stderr:\n    it broke\n" in out
 
 
 def test_run_json_prints_one_object(shell: Shell) -> None:
@@ -433,7 +434,7 @@ def test_a_terminal_shows_a_row_for_each_job(shell: Shell) -> None:
     assert "Ctrl-C stops the run" in seen
     assert seen.rindex("\x1b[?25h") > seen.rindex("\x1b[?25l")
     end = without_sequences(seen[seen.rindex("\x1b[?25h") :])
-    assert any(re.match(r"a +completed +3/3 +0\.93 ", line) for line in end)
+    assert any(re.match(r"a +completed +3/3 +0\.9300 ", line) for line in end)
     assert "Ctrl-C stops the run" not in end
 
 

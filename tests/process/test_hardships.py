@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -15,9 +16,11 @@ import pytest
 
 from parallel_ml import ParallelMLExecutor
 from parallel_ml.core import events as ev
-from parallel_ml.core.model import Allocation, Outcome, OutcomeKind
-from parallel_ml.errors import UsageError
+from parallel_ml.core.model import Allocation
+from parallel_ml.core.outcome import Outcome, OutcomeKind
+from parallel_ml.errors import BackendError, UsageError
 from parallel_ml.monitor.process_monitor import MonitorEvent
+from parallel_ml.runtime import executor as executor_module
 from parallel_ml.runtime.client import RunClient
 from parallel_ml.store.files import read_json
 from parallel_ml.store.identity import identify
@@ -37,7 +40,9 @@ def shim_of(layout: RunLayout, job: str) -> int:
     return int(read_json(layout.job(job).attempt(1).shim)["shim"]["pid"])
 
 
-@pytest.mark.parametrize("poison", ["[]", '{"id": "x", "kind": "stop", "job": ["a"]}', "{", '{"id": "x"}'])
+@pytest.mark.parametrize(
+    "poison", ["[]", '{"id": "x", "kind": "stop", "job": ["a"]}', "{", '{"id": "x"}', "[" * 100_000]
+)
 def test_a_file_that_is_no_order_is_passed_over(write: Write, executor: Make, poison: str) -> None:
     """Any program may write into `orders`."""
     run = executor(write("a", "true"))
@@ -101,6 +106,22 @@ def test_a_supervisor_that_is_thrown_out_of_its_loop_says_so_and_the_run_can_be_
     hold.unlink()
     (result,) = ParallelMLExecutor.resume(status.dir).run_parallel()
     assert (result.state, run.get_status().jobs[0].attempt) == ("completed", 1)
+
+
+def test_a_supervisor_that_comes_up_too_late_is_ended(
+    write: Write, executor: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who was told that it did not start must not find the run driven a moment later."""
+    monkeypatch.setattr(executor_module, "DETACH_PATIENCE_S", 0.0)
+    run = executor(write("a", "true"))
+    with pytest.raises(BackendError, match="its supervisor did not start"):
+        run.detach()
+    layout = layout_of(run)
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            assert str(layout.dir).encode() not in path.read_bytes()
+    (result,) = ParallelMLExecutor.resume(layout.dir).run_parallel()
+    assert result.state == "completed"
 
 
 def test_a_shim_that_is_stuck_is_ended_with_its_tree(write: Write, executor: Make) -> None:

@@ -331,3 +331,19 @@ def test_escapes_never_reach_the_terminal(write: Write, executor: Make) -> None:
     assert "plain" in text
     assert not [char for char in text if not char.isprintable() and char not in "\r\n\ufffd"]
     assert "\x1b[31mred" in said(records(layout_of(run)))[0]
+
+
+@pytest.mark.slow
+def test_a_bar_is_seen_before_its_line_ends(log_of: Log) -> None:
+    """A picture of it comes some seconds after the last line; the line itself is as it would be without."""
+    program = """
+import sys, time
+for step in range(24):
+    sys.stderr.write(f"\\r{step}/24")
+    sys.stderr.flush()
+    time.sleep(0.5)
+sys.stderr.write("\\n")
+"""
+    found = [record for record in log_of(program) if record["type"] == "stderr"]
+    assert [record.get("progress", False) for record in found] == [True, False]
+    assert found[-1]["message"] == "23/24"

@@ -17,6 +17,7 @@ from parallel_ml import ParallelMLExecutor
 from parallel_ml.runtime.client import RunClient
 from parallel_ml.runtime.prepare import LONGEST_PARAMS
 from parallel_ml.store.layout import RunLayout
+from parallel_ml.store.run_view import RunView
 from tests.process.conftest import until
 
 pytestmark = pytest.mark.process
@@ -141,7 +142,7 @@ def test_a_program_that_polls_should_stop_leaves_by_itself(write: Write, executo
 
 
 def test_a_sigterm_that_nobody_ordered_ends_a_program_that_polls(write: Write, executor: Make) -> None:
-    """It has not completed, whatever it would have done on an order."""
+    """It has not completed, whatever it would do on an order; nor is it the program's fault: it is tried again."""
     run = executor(write("a", python(POLL)))
     run.prepare()
     thread = threading.Thread(target=run.run_parallel)
@@ -151,7 +152,9 @@ def test_a_sigterm_that_nobody_ordered_ends_a_program_that_polls(write: Write, e
     pid = run.get_status().jobs[0].pid
     assert pid
     os.kill(pid, signal.SIGTERM)
+    until(lambda: run.get_status().jobs[0].attempt == 2, "a second attempt")
+    RunClient(layout.dir).stop(at_once=True)
     thread.join()
-    (job,) = run.get_status().jobs
-    assert (job.state, job.outcome) == ("failed", "signal(15)")
+    first = RunView(layout).state.jobs["a"].attempts[0]
+    assert (str(first.outcome), first.error) == ("signal(15)", "it was ended by signal 15 (SIGTERM)")
     assert not (layout.job("a").checkpoints / "left").exists()

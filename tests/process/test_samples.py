@@ -61,7 +61,9 @@ def test_a_running_job_is_sampled_and_its_peaks_stay(write: Write, executor: Mak
     hold.unlink()
     thread.join()
     (result,) = run.results()
-    assert set(result.resources) == {"cpu_seconds", "cpu_mean_percent", "memory_peak_mb", "gpu_memory_peak_mb"}
+    totals = {"cpu_seconds", "cpu_mean_percent", "memory_peak_mb", "gpu_memory_peak_mb"}
+    assert set(result.resources) == totals | {"energy_wh", "energy_estimated"}
+    assert result.resources["energy_wh"] is None
     assert 120 < result.resources["memory_peak_mb"] < 250
     lines = layout_of(run).job("a").attempt(1).samples.read_text().splitlines()
     assert json.loads(lines[-1])["ended"] is True

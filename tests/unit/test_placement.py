@@ -473,35 +473,38 @@ class TestNeverFits:
     @pytest.mark.parametrize(
         ("wants", "sizes", "message"),
         [
-            (Resources(gpus=3), (16, 16), "a: wants 3 GPUs, but this machine has 2; lower resources.gpus"),
+            (Resources(gpus=3), (16, 16), "config.yaml: a: wants 3 GPUs, but this machine has 2; lower resources.gpus"),
             (
                 Resources(gpu_memory_bytes=24 * GIB),
                 (16, 8),
-                "a: wants 24GiB on one GPU, but the largest GPU has 16GiB; lower resources.gpu_memory",
+                "config.yaml: a: wants 24GiB on one GPU, but the largest GPU has 16GiB; lower resources.gpu_memory",
             ),
             (
                 Resources(gpus=2, gpu_memory_bytes=12 * GIB),
                 (16, 8),
-                "a: wants 12GiB on each of 2 GPUs, but GPU number 2 by size has 8GiB; lower resources.gpu_memory",
+                (
+                    "config.yaml: a: wants 12GiB on each of 2 GPUs, but GPU number 2 by size has 8GiB; "
+                    "lower resources.gpu_memory"
+                ),
             ),
             (
                 Resources(allow_cpu=False),
                 (),
                 (
-                    "a: wants a GPU (allow_cpu is false), but this machine has none; "
+                    "config.yaml: a: wants a GPU (allow_cpu is false), but this machine has none; "
                     "set resources.allow_cpu: true, or try --gpus sim:1x16GiB"
                 ),
             ),
-            (Resources(cpus=16), (), "a: wants 16 cores, but this machine has 8; lower resources.cpus"),
+            (Resources(cpus=16), (), "config.yaml: a: wants 16 cores, but this machine has 8; lower resources.cpus"),
             (
                 Resources(memory_bytes=100 * GIB),
                 (16,),
-                "a: wants 100GiB of host memory, but this machine has 64GiB; lower resources.memory",
+                "config.yaml: a: wants 100GiB of host memory, but this machine has 64GiB; lower resources.memory",
             ),
             (
                 Resources(jobs_per_gpu=100_000),
                 (16,),
-                "a: wants 1/100000 of a GPU, but the largest has 16GiB; lower resources.jobs_per_gpu",
+                "config.yaml: a: wants 1/100000 of a GPU, but the largest has 16GiB; lower resources.jobs_per_gpu",
             ),
         ],
     )
@@ -525,6 +528,16 @@ class TestNeverFits:
         with pytest.raises(PlacementError) as refused:
             check_fits(specs(ANY, Resources(gpus=5)), machine(16))
         assert refused.value.job == "b"
+
+    def test_all_that_cannot_fit_are_named(self) -> None:
+        """Each with its file, in a line of its own."""
+        wants = Resources(gpu_memory_bytes=40 * GIB)
+        with pytest.raises(PlacementError) as refused:
+            check_fits(specs(wants, ANY, wants), machine(16))
+        assert [line.split(" wants")[0] for line in str(refused.value).splitlines()] == [
+            "config.yaml: a:",
+            "config.yaml: c:",
+        ]
 
     def test_more_jobs_than_slots_fit(self) -> None:
         """Each job alone has to fit, not all of them at once."""

@@ -19,43 +19,40 @@ _AS_SHOWN = {"train_loss": "loss", "train_accuracy": "accuracy"}
 _NOT_TOLD = frozenset(
     {"learning_rate", "time_per_epoch", "memory_usage", "gpu_utilization", "epoch", "epochs", "nonfinite", "source"}
 )
+_WATCHED = {"val_accuracy": "val acc", "train_accuracy": "accuracy", "val_loss": "val loss"}
 _OWN_COLUMN = frozenset({"loss", "val_accuracy"})
 
 
-def job_columns(
-    jobs: Sequence[JobStatus],
-    *,
-    best: str | None = None,
-    bar: Callable[[JobStatus], str] | None = None,
-    steady: bool = False,
-) -> list[Column]:
+def job_columns(jobs: Sequence[JobStatus], *, best: str | None = None) -> list[Column]:
     """Return the table of the jobs; `job_notes` has what stands at the end of its rows.
 
     Args:
         jobs: A row each.
         best: The name of the job that is marked.
-        bar: Draws how far a job is, for a display that is watched.
-        steady: Keep every column, at a width that does not change with what is in it.
     """
-
-    def least(cells: int) -> int:
-        return cells if steady else 0
-
-    # A display that stands still has no column that comes with the first job's end; the summary follows it.
-    tested = [] if steady else [Column("test acc", [metric(job, "test_accuracy") for job in jobs], right=True, rank=4)]
-    bars = [Column("", [bar(job) for job in jobs], least=10, rank=6)] if bar else []
+    watched, title = watched_metric(jobs)
     return [
         Column("job", marked([job.name for job in jobs], best), floor=10),
-        Column("state", [job.state for job in jobs], least=least(9)),
-        Column("device", [device(job.allocation) for job in jobs], rank=5, least=least(3)),
-        *bars,
-        Column("epoch", [epochs(job) for job in jobs], right=True, rank=1, least=least(5)),
-        Column("left", [time_left(job) for job in jobs], right=True, rank=7, least=least(6)),
-        Column("loss", [metric(job, "train_loss") for job in jobs], right=True, rank=3, least=least(8)),
-        Column("val acc", [metric(job, "val_accuracy") for job in jobs], right=True, rank=2, least=least(7)),
-        *tested,
-        Column("time", [elapsed(job) for job in jobs], right=True, rank=8, least=least(6)),
+        Column("state", [job.state for job in jobs]),
+        Column("device", [device(job.allocation) for job in jobs], rank=5),
+        Column("epoch", [epochs(job) for job in jobs], right=True, rank=1),
+        Column("left", [time_left(job) for job in jobs], right=True, rank=7),
+        Column("loss", [metric(job, "train_loss") for job in jobs], right=True, rank=3),
+        Column(title, [metric(job, watched) for job in jobs], right=True, rank=2),
+        Column("test acc", [metric(job, "test_accuracy") for job in jobs], right=True, rank=4),
+        Column("memory", [memory(job, "memory") for job in jobs], right=True, rank=9),
+        Column("GPU mem", [memory(job, "gpu_memory") for job in jobs], right=True, rank=8),
+        Column("time", [elapsed(job) for job in jobs], right=True, rank=6),
     ]
+
+
+def watched_metric(jobs: Iterable[JobStatus]) -> tuple[str, str]:
+    """Return the metric by which people tell how well a run's jobs learn, and its title.
+
+    It is the validation accuracy, or what comes next to it in a run where no job tells that.
+    """
+    told = {name for job in jobs for name, value in job.metrics.items() if value is not None}
+    return next(((name, title) for name, title in _WATCHED.items() if name in told), ("val_accuracy", "val acc"))
 
 
 def job_notes(jobs: Iterable[JobStatus]) -> list[Note]:
@@ -69,20 +66,26 @@ def marked(names: Iterable[str], best: str | None) -> list[str]:
 
 
 def best_job(
-    jobs: Sequence[JobStatus] | Sequence[JobResult], val_accuracy: Mapping[str, float | None] | None = None
+    jobs: Sequence[JobStatus] | Sequence[JobResult],
+    values: Mapping[str, float | None] | None = None,
+    what: str = "val accuracy",
+    *,
+    lowest: bool = False,
 ) -> tuple[str, str] | None:
-    """Return the job with the best accuracy, and on what it is the best; None where there is nothing to compare.
+    """Return the best job, and on what it is the best; None where there is nothing to compare.
 
     Args:
         jobs: Those that are completed are compared, by their test accuracy if two of them have one.
-        val_accuracy: Else by this, by the job's name.
+        values: Else by this, by the job's name.
+        what: What these values are.
+        lowest: The lowest of them is the best.
     """
     done = [job for job in jobs if job.state == "completed"]
-    test_accuracy = {job.name: finite(job.metrics.get("test_accuracy")) for job in done}
-    for what, values in (("test accuracy", test_accuracy), ("val accuracy", val_accuracy or {})):
-        known = {job.name: value for job in done if (value := values.get(job.name)) is not None}
+    tested = {job.name: finite(job.metrics.get("test_accuracy")) for job in done}
+    for name, found, choose in (("test accuracy", tested, max), (what, values or {}, min if lowest else max)):
+        known = {job.name: value for job in done if (value := found.get(job.name)) is not None}
         if len(known) > 1:
-            return max(known, key=known.__getitem__), what
+            return choose(known, key=known.__getitem__), name
     return None
 
 
@@ -109,7 +112,11 @@ def device(allocation: dict[str, Any] | None) -> str:
 
 def epochs(job: JobStatus) -> str:
     """Return `2/4`, or what is known of it."""
-    if job.epochs is None:
+    if job.state == "pending" and job.epoch is None:
+        return ""
+    # What is read from the output of a program may count from 0: then 3 is the last of 4.
+    is_read = job.state == "completed" and job.metrics.get("source") == "output"
+    if job.epochs is None or (is_read and job.epochs == (job.epoch or 0) + 1):
         return number(job.epoch)
     return f"{number(job.epoch or 0)}/{number(job.epochs)}"
 
@@ -131,10 +138,25 @@ def elapsed(job: JobStatus) -> str:
     return "" if job.elapsed_s is None else format_duration(job.elapsed_s)
 
 
-def memory_peak(job: JobStatus, name: str = "memory_peak_mb") -> str:
+def memory(job: JobStatus, which: str) -> str:
+    """Return the memory that a job's processes have, or had at most where it has ended; "" where it is not known.
+
+    Args:
+        job: The job.
+        which: `memory`, or `gpu_memory` for that of its cards.
+    """
+    found = finite(job.resources.get(f"{which}_mb"))
+    return memory_peak(job, which) if found is None else _size(found)
+
+
+def memory_peak(job: JobStatus, which: str = "memory") -> str:
     """Return the most memory that the job's processes had at once; "" where it is not known."""
-    peak = finite(job.resources.get(name))
-    return "" if peak is None else format_size(round(peak * MIB))
+    peak = finite(job.resources.get(f"{which}_peak_mb"))
+    return "" if peak is None else _size(peak)
+
+
+def _size(mebibytes: float) -> str:
+    return format_size(round(mebibytes) * MIB)
 
 
 def remark(job: JobStatus) -> str:
@@ -143,6 +165,8 @@ def remark(job: JobStatus) -> str:
         return "; ".join(part for part in (job.waiting and safe(job.waiting), why(job.outcome, job.error)) if part)
     if job.waiting:
         return safe(job.waiting)
+    if job.state == "paused":
+        return "held in memory" if job.held else ""
     return "early stopped" if job.outcome == "early_stopped" else ""
 
 
@@ -161,9 +185,23 @@ def why(outcome: str | None, error: str | None) -> str:
     return ": ".join(safe(part) for part in (outcome, error) if part)
 
 
-def metric(job: JobStatus, name: str) -> str:
+def metric(job: JobStatus, name: str, form: Callable[[Any], str] = number) -> str:
     """Return the last epoch's value of a metric, `nan` and `inf` among them; "" where there is none."""
-    return number(_with_nonfinite(job.metrics).get(name))
+    return form(_with_nonfinite(job.metrics).get(name))
+
+
+def figure(value: Any) -> str:
+    """Return a value with as many digits however round it is, so that it stands still while it changes.
+
+    >>> figure(0.5), figure(12.3456), figure(1.5e-05), figure("nan")
+    ('0.5000', '12.346', '1.5e-05', 'nan')
+    """
+    if finite(value) is None or isinstance(value, bool):
+        return number(value)
+    size = abs(value)
+    if size and (size < 0.001 or size >= 99999.5):
+        return f"{value:.1e}"
+    return f"{value:.{max(0, 4 - max(0, len(str(int(size))) - 1))}f}"
 
 
 def named_metrics(metrics: dict[str, Any]) -> list[tuple[str, str]]:

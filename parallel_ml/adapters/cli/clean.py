@@ -20,15 +20,15 @@ from parallel_ml.store.cleaning import (
     Criteria,
     FinishedRun,
     choose,
-    finished_run,
     finished_runs,
     leftovers,
+    removable_run,
     remove_leftover,
     remove_run,
     size_bytes,
 )
 from parallel_ml.store.run_view import iso
-from parallel_ml.store.runs import find_run, forget_removed_runs, runs_folder
+from parallel_ml.store.runs import find_only_run, forget_removed_runs, runs_folder
 
 _Number = TypeVar("_Number", int, float)
 
@@ -141,8 +141,10 @@ def _called(run: FinishedRun) -> str:
 def _plan(args: argparse.Namespace, criteria: Criteria, now: float) -> Cleaning:
     """Return what goes: the runs that are named, and by the criteria those of the runs folder alone."""
     folder = runs_folder(args.runs_dir, os.environ, Path.cwd())
-    named = [finished_run(find_run(folder, name, os.environ)) for name in args.runs]
+    named = [removable_run(find_only_run(folder, name, os.environ)) for name in args.runs]
     finished, others = finished_runs(map(folder.layout, folder.run_ids()))
+    named_dirs = {run.layout.dir for run in named}
+    others = [layout for layout in others if layout.dir not in named_dirs]
     other_bytes = sum(size_bytes(layout.dir) for layout in others)
     going = {run.layout.dir: run for run in (*named, *choose(finished, criteria, now, other_bytes))}
     stay = [run.size_bytes for run in finished if run.layout.dir not in going]

@@ -140,9 +140,9 @@ class _Line:
             # `logs JOB` is understood as well, of the newest run.
             if what == "run" and any(action.dest == "job" and not action.option_strings for action in self._actions):
                 yield from self._job_names(None)
-        elif what == "job":
+        elif what in ("job", "job_option"):
             yield from self._job_names(self._given[0] if self._given else None)
-        elif what in ("configs", "notify"):
+        elif what in ("alert_file", "configs", "notify"):
             yield FILES, ""
         elif what in ("runs_dir", "dir"):
             yield DIRS, ""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from parallel_ml.runtime.executor import ParallelMLExecutor
 
 SUCCEEDED, JOB_FAILED, STOPPED, INTERRUPTED, TERMINATED = 0, 1, 3, 130, 143
-_SHOWN = ("run_started", "job_state", "epoch", "note", "run_ended")
+_SHOWN = ("run_started", "job_state", "epoch", "out_of_memory", "note", "run_ended")
 """All but the lines of the logs: a job may print a hundred thousand of them a second."""
 _READER_LEFT = (errno.EPIPE, errno.EIO)
 """What writing fails with where a pipe's reader, or the terminal, has gone: nobody is left to be told."""
@@ -90,7 +90,7 @@ def exit_code(states: Iterable[str]) -> int:
 def _display(executor: ParallelMLExecutor, output: screen.Screen) -> Iterator[None]:
     """Show the run's progress for as long as the block runs, and what came of it after that, Ctrl-C or not."""
     if screen.is_terminal(output.stream):
-        from parallel_ml.adapters.cli.live import LiveDisplay  # noqa: PLC0415 - rich is for terminals
+        from parallel_ml.adapters.cli.live import LiveDisplay  # noqa: PLC0415 - only for terminals
 
         display = LiveDisplay(RunClient(executor.get_status().dir), output)
         told: Callable[[MonitorEvent], None] = display.tell

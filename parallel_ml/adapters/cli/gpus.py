@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from parallel_ml.adapters.cli import screen
@@ -16,6 +18,7 @@ from parallel_ml.core.units import format_size
 
 if TYPE_CHECKING:
     from parallel_ml.core.model import Device
+    from parallel_ml.gpu.leases import Lease
     from parallel_ml.gpu.occupants import JobOnCard, ProgramOnCard
     from parallel_ml.gpu.sample import DeviceSample
 
@@ -47,6 +50,7 @@ class Card:
             "index": sample.index,
             "uuid": sample.uuid,
             "name": sample.name,
+            "bus": sample.bus,
             "memory_bytes": sample.memory_bytes,
             "used_bytes": sample.used_bytes,
             "free_bytes": self.free_bytes,
@@ -56,6 +60,10 @@ class Card:
             "temperature_c": sample.temperature_c,
             "power_w": sample.power_w,
             "energy_j": sample.energy_j,
+            "ecc_uncorrected": sample.ecc_uncorrected,
+            "repair_pending": sample.repair_pending,
+            "slowed_by": None if sample.slowed_by is None else list(sample.slowed_by),
+            "last_xid": _xid(sample),
             "health": sample.trouble or "ok",
             "jobs": [asdict(job) for job in self.jobs],
             "programs": None if self.programs is None else [asdict(program) for program in self.programs],
@@ -78,9 +86,9 @@ def run(args: argparse.Namespace) -> int:
         return 0
     width = screen.width(sys.stdout)
     lines = [*card_lines(cards, width), *occupant_lines(cards, width)] if cards else []
-    if lines and notes:
+    if lines and (notes or xid_lines(cards)):
         lines.append("")
-    for line in (*lines, *(safe(f"note: {note}" if cards else note) for note in notes)):
+    for line in (*lines, *(safe(f"note: {note}" if cards else note) for note in (*notes, *xid_lines(cards)))):
         print(line)
     return 0
 
@@ -103,9 +111,9 @@ def look(spec: str) -> tuple[list[Card], tuple[str, ...], int]:
         machine = manager.snapshot(others=leases)
         devices = {device.uuid: device for device in machine.devices}
         cards = [
-            Card(sample, devices[sample.uuid], *occupants(sample, leases))
-            for sample in manager.samples()
-            if sample.uuid in devices
+            Card(sample, devices.get(sample.uuid) or _lost(sample), *occupants(sample, leases))
+            for sample in _named(manager.samples(), leases)
+            if sample.uuid in devices or sample.trouble
         ]
         notes = (*manager.notes, *([registry.note] if registry.note else []))
     finally:
@@ -113,18 +121,42 @@ def look(spec: str) -> tuple[list[Card], tuple[str, ...], int]:
     return cards, notes, machine.cpu_slots
 
 
+def _lost(sample: DeviceSample) -> Device:
+    """Return the device of a card that has not answered since this process began."""
+    from parallel_ml.core.model import Device  # noqa: PLC0415 - loaded already
+
+    return Device(sample.index, sample.uuid, sample.name, sample.memory_bytes, lost=True)
+
+
+def _named(samples: Sequence[DeviceSample], leases: Sequence[Lease]) -> list[DeviceSample]:
+    """Return the samples; where one card does not tell its uuid, and one that is leased is missing, it is that."""
+    missing = {lease.gpu_uuid for lease in leases} - {sample.uuid for sample in samples}
+    if len(missing) == 1 == sum(not sample.uuid for sample in samples):
+        return [sample if sample.uuid else replace(sample, uuid=next(iter(missing))) for sample in samples]
+    return list(samples)
+
+
 def card_lines(cards: Sequence[Card], width: int | None = None) -> list[str]:
     """Return a table of the cards."""
     samples = [card.sample for card in cards]
     columns = [
         Column("GPU", [str(sample.index) for sample in samples]),
-        Column("name", [safe(sample.name) for sample in samples], floor=10, rank=4),
+        Column("name", [safe(sample.name) or "-" for sample in samples], floor=10, rank=4),
         Column("used", [_size(sample.used_bytes) for sample in samples], right=True),
-        Column("of", [_size(sample.memory_bytes) for sample in samples], right=True),
+        Column("of", [_size(sample.memory_bytes or None) for sample in samples], right=True),
         Column("free", [_size(card.free_bytes) for card in cards], right=True),
         Column("use", [_unit(sample.utilization_percent, "%") for sample in samples], right=True, rank=1),
         Column("temp", [_unit(sample.temperature_c, "C") for sample in samples], right=True, rank=2),
         Column("power", [_unit(sample.power_w, " W") for sample in samples], right=True, rank=3),
+        Column("ECC", [_unit(sample.ecc_uncorrected, "") for sample in samples], right=True, rank=5),
+        Column("repair", [_repair(sample) for sample in samples], rank=6),
+        Column("slowed", [_slowed(sample) for sample in samples], rank=4),
+        Column(
+            "Xid",
+            ["-" if sample.last_xid is None else str(sample.last_xid.xid) for sample in samples],
+            right=True,
+            rank=4,
+        ),
         Column("health", [safe(sample.trouble) or "ok" for sample in samples], floor=6),
     ]
     return draw(columns, width)
@@ -157,6 +189,33 @@ def occupant_lines(cards: Sequence[Card], width: int | None = None) -> list[str]
         Column("use", busy_column, right=True, rank=3),
     ]
     return ["", *draw(columns, width)]
+
+
+def xid_lines(cards: Sequence[Card]) -> list[str]:
+    """Return a line for the last Xid of each card that had one."""
+    return [
+        f"GPU {card.sample.index} last reported {xid.text}, {time.strftime('%Y-%m-%d %H:%M', time.localtime(xid.at))}"
+        for card in cards
+        if (xid := card.sample.last_xid) is not None
+    ]
+
+
+def _xid(sample: DeviceSample) -> dict[str, Any] | None:
+    xid = sample.last_xid
+    if xid is None:
+        return None
+    at = datetime.fromtimestamp(xid.at, timezone.utc).isoformat(timespec="milliseconds")
+    return {"xid": xid.xid, "text": xid.text, "needs_reset": xid.condemns, "at": at}
+
+
+def _repair(sample: DeviceSample) -> str:
+    if sample.repair_pending is None:
+        return "-"
+    return "pending" if sample.repair_pending else "none"
+
+
+def _slowed(sample: DeviceSample) -> str:
+    return "-" if sample.slowed_by is None else ", ".join(sample.slowed_by) or "no"
 
 
 def _held(size_bytes: int | None) -> str:

@@ -20,6 +20,8 @@ def event_line(event: MonitorEvent) -> str | None:
         return f"run {safe(str(event.data['run']))} in {safe(str(event.data['dir']))}"
     if kind == "note":
         return f"{f'{job}: ' if job else ''}note: {safe(str(event.data['text']))}"
+    if kind == "out_of_memory":
+        return f"{job}: out of memory: {safe(str(event.data['text']))}"
     if kind == "epoch":
         return f"{job}: {epoch_text(event.data)}"
     if kind == "job_state":

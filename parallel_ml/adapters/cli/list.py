@@ -12,7 +12,7 @@ from parallel_ml.adapters.cli.cells import FINISHED, counts
 from parallel_ml.adapters.cli.table import Column, draw
 from parallel_ml.adapters.cli.text import ago, safe
 from parallel_ml.core.status import RunStatus
-from parallel_ml.runtime.client import list_runs
+from parallel_ml.runtime.client import UNREADABLE, list_runs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,6 +28,9 @@ def run(args: argparse.Namespace) -> int:
         screen.print_json({"runs": [status.to_dict() for status in found]})
     elif found:
         print("\n".join(run_lines(found, screen.width(sys.stdout))))
+        for status in found:
+            if status.state == UNREADABLE:
+                print(f"{safe(status.run)}: {safe('; '.join(status.notes))}", file=sys.stderr)
     else:
         print(f"no runs yet; start one with: {program()} run CONFIG...")
     return 0
@@ -48,5 +51,7 @@ def run_lines(runs: Sequence[RunStatus], width: int | None = None) -> list[str]:
 
 def state(status: RunStatus) -> str:
     """Return the run's state, and whether nobody drives it although it is not finished."""
+    if status.state == UNREADABLE:
+        return UNREADABLE
     gone = status.supervisor != "running" and status.state not in FINISHED
     return f"{status.state}, no supervisor" if gone else status.state

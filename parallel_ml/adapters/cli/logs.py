@@ -5,18 +5,25 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from parallel_ml.adapters.cli import screen
 from parallel_ml.adapters.cli.arguments import add_json, add_run, at_least_one, examples
 from parallel_ml.adapters.cli.cells import FINISHED
-from parallel_ml.adapters.cli.text import safe
+from parallel_ml.adapters.cli.colours import in_colour, job_colour
+from parallel_ml.adapters.cli.glyphs import can_draw
+from parallel_ml.adapters.cli.text import cell_width, safe, shorten
 from parallel_ml.errors import UsageError
 from parallel_ml.runtime.client import RunClient
 
 LOOK_S = 0.2
+MOST_NAME_CELLS = 24
 
 Line = tuple[str, dict[str, Any]]
+Label = Callable[[str], str]
+Poll = Callable[[], list[Line]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,18 +40,21 @@ def run(args: argparse.Namespace) -> int:
     """Print the lines that are there, with `--follow` also those that come."""
     client, job = _meant(args)
     reader = client.follow_logs([job] if job else None)
-    several = job is None and len(client.status().jobs) > 1
-    printed = _everything(reader.poll)
-    for line in printed[-args.lines :] if args.lines else printed:
-        _print(line, several=several, as_json=args.json)
+    jobs = [one.name for one in client.status().jobs]
+    label = _labels(jobs) if job is None and len(jobs) > 1 else None
+
+    def put(lines: Iterable[Line]) -> None:
+        for line in lines:
+            _print(line, label, as_json=args.json)
+
+    put(_beginning(reader.poll, args.lines))
     sys.stdout.flush()
     warned = False
     while args.follow:
         status = client.status()
         watched = [one.state for one in status.jobs if job in (None, one.name)]
         over = all(state in FINISHED for state in watched)
-        for line in _everything(reader.poll):
-            _print(line, several=several, as_json=args.json)
+        put(_everything(reader.poll))
         sys.stdout.flush()
         if over:
             return 0
@@ -55,28 +65,61 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def log_line(job: str, record: dict[str, Any], *, several: bool) -> str:
-    """Return a record as a line: the job in front where there are several, `--` before what the program itself says."""
+def log_line(record: dict[str, Any], label: str = "") -> str:
+    """Return a record as a line: a label in front, `--` before what the program itself says."""
     message = record.get("message")
     text = safe((message if isinstance(message, str) else str(message)).expandtabs())
     mark = "-- " if record.get("type") == "system" else ""
-    return f"{safe(job)}: {mark}{text}" if several else mark + text
+    return label + mark + text
 
 
-def _print(line: Line, *, several: bool, as_json: bool) -> None:
+def _labels(jobs: Sequence[str]) -> Label:
+    """Return what stands before the lines of each job: its name, aligned and in a colour of its own on a terminal."""
+    if not screen.is_terminal(sys.stdout):
+        return lambda job: f"{safe(job)}: "
+    cells = min(MOST_NAME_CELLS, max(map(cell_width, map(safe, jobs))))
+    labels = {job: shorten(safe(job), cells) for job in jobs}
+    line = " │ " if can_draw(sys.stdout.encoding) else " | "
+    labels = {job: label + " " * (cells - cell_width(label)) + line for job, label in labels.items()}
+    if in_colour():
+        labels = {job: job_colour(labels[job], place) for place, job in enumerate(jobs)}
+    return labels.__getitem__
+
+
+def _print(line: Line, label: Label | None, *, as_json: bool) -> None:
     job, record = line
     if as_json:
         screen.print_json({"job": job, **record})
     else:
-        print(log_line(job, record, several=several))
+        print(log_line(record, label(job) if label else ""))
 
 
-def _everything(poll: Any) -> list[Line]:
-    """Return all that is there now; a reader hands out a large log in pieces."""
-    found: list[Line] = []
+def _everything(poll: Poll) -> Iterator[Line]:
+    """Yield all that is there now; a reader hands out a large log in pieces."""
     while more := poll():
-        found += more
-    return found
+        yield from more
+
+
+def _beginning(poll: Poll, count: int | None) -> Iterable[Line]:
+    """Return what is there, or the last so many lines of it.
+
+    Of what a job draws again and again only that is shown which no line of the stream came after.
+    """
+    pictures: dict[tuple[str, Any], Line] = {}
+
+    def lines() -> Iterator[Line]:
+        for line in _everything(poll):
+            job, record = line
+            stream = job, record.get("type")
+            if record.get("progress"):
+                pictures[stream] = line
+                continue
+            pictures.pop(stream, None)
+            yield line
+
+    found = lines() if count is None else deque(lines(), maxlen=count)
+    yield from found
+    yield from pictures.values()
 
 
 def _meant(args: argparse.Namespace) -> tuple[RunClient, str | None]:
@@ -87,7 +130,12 @@ def _meant(args: argparse.Namespace) -> tuple[RunClient, str | None]:
     """
     if args.run is None or args.job is not None:
         return RunClient.find(args.run, runs_dir=args.runs_dir), args.job
-    newest = RunClient.find(runs_dir=args.runs_dir)
+    if "/" in args.run:  # no job's name
+        return RunClient.find(args.run, runs_dir=args.runs_dir), None
+    try:
+        newest = RunClient.find(runs_dir=args.runs_dir)
+    except UsageError:
+        return RunClient.find(args.run, runs_dir=args.runs_dir), None
     names = [job.name for job in newest.status().jobs]
     if args.run in names:
         return newest, args.run

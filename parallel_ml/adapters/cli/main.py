@@ -34,7 +34,7 @@ examples:
   {program} logs config1 -f
   {program} stop --job config2
 
-exit codes of run and resume: 0 all jobs succeeded, 1 a job failed, 2 nothing was started, 3 stopped by stop,
+exit codes of run, rerun and resume: 0 all jobs succeeded, 1 a job failed, 2 nothing was started, 3 stopped by stop,
 130 by Ctrl-C, 143 by SIGTERM (the trainings go on); of every other verb: 0 done, 2 not possible."""
 
 

@@ -17,6 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", help="a name for the run, by which the other verbs find it")
     parser.add_argument("--gpus", metavar="GPUS", help="the GPUs to use: auto, none, or simulated ones: sim:2x16GiB")
     parser.add_argument("--detach", action="store_true", help="leave the run in the background and return at once")
+    parser.add_argument(
+        "--no-snapshot", action="store_true", help="run the code as it is when each job starts, not as it is now"
+    )
     parser.add_argument("--notify", metavar="FILE", help="not in this version")
     add_json(parser, "nothing but the status at the end")
     examples(
@@ -41,6 +44,11 @@ def run(args: argparse.Namespace) -> int:
     from parallel_ml.runtime.executor import ParallelMLExecutor  # noqa: PLC0415
 
     executor = ParallelMLExecutor(
-        args.configs or None, runs_dir=args.runs_dir, name=args.name, max_parallel=args.max_parallel, gpus=args.gpus
+        args.configs or None,
+        runs_dir=args.runs_dir,
+        name=args.name,
+        max_parallel=args.max_parallel,
+        gpus=args.gpus,
+        snapshot=not args.no_snapshot,
     )
     return drive(executor, as_json=args.json, detach=args.detach)

@@ -43,10 +43,10 @@ def print_json(value: Any) -> None:
     print(as_json(value), flush=True)
 
 
-def let_go_of_stdout() -> None:
-    """Point standard output at nothing, so that nothing that is written later fails."""
+def let_go_of_stdout(stream: TextIO | None = None) -> None:
+    """Point standard output, or the stream that was it, at nothing: nothing that is written later fails."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
+    os.dup2(nowhere, (stream or sys.stdout).fileno())
     os.close(nowhere)
 
 
@@ -102,4 +102,4 @@ class Screen(io.TextIOBase):
 
     def _lose(self, error: OSError) -> None:
         self.gone, self.failure = True, error
-        let_go_of_stdout()
+        let_go_of_stdout(self.stream)

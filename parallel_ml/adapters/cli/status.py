@@ -5,17 +5,21 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 
 from parallel_ml.adapters.cli import screen
 from parallel_ml.adapters.cli.arguments import add_json, add_run, examples
 from parallel_ml.adapters.cli.cells import FINISHED, best_job, heading, job_columns, job_notes, staleness
+from parallel_ml.adapters.cli.colours import in_colour, styled
+from parallel_ml.adapters.cli.summary import result_lines
 from parallel_ml.adapters.cli.table import draw
 from parallel_ml.adapters.cli.text import ago, safe, shorten
-from parallel_ml.core.status import RunStatus
+from parallel_ml.core.status import JobResult, RunStatus
 from parallel_ml.runtime.client import RunClient
 
-REPAINT_S = 1.0
-_HOME, _CLEAR_LINE, _CLEAR_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
+LOOK_S = 1.0
+MOST_COMPARED = 40
+"""Jobs of a finished run whose epochs and configurations are read; of more only the table is shown."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,22 +33,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the status, with `--watch` again and again."""
     client = RunClient.find(args.run, runs_dir=args.runs_dir)
-    repaint = args.watch and not args.json and screen.is_terminal(sys.stdout)
-    if repaint:
-        print(_HOME + _CLEAR_BELOW, end="")
+    if args.watch and not args.json and screen.is_terminal(sys.stdout):
+        return _watch(client)
     while True:
         status = client.status()
         if args.json:
             screen.print_json(status.to_dict())
         else:
-            _show(status, repaint=repaint)
+            print("\n".join(_lines(client, status)), flush=True)
         if not args.watch or status.state in FINISHED:
             return 0
-        time.sleep(REPAINT_S)
+        time.sleep(LOOK_S)
 
 
-def status_lines(status: RunStatus, width: int | None = None) -> list[str]:
-    """Return a status as lines of at most `width` cells."""
+def status_lines(status: RunStatus, width: int | None = None, results: Sequence[JobResult] | None = None) -> list[str]:
+    """Return a status as lines of at most `width` cells; `results` adds what came of a run that has finished."""
     first = heading(status)
     if status.state in FINISHED and status.as_of_age_s is not None:
         first += f", {ago(status.as_of_age_s)}"
@@ -58,16 +61,28 @@ def status_lines(status: RunStatus, width: int | None = None) -> list[str]:
     ]
     if width is not None:
         lines = [shorten(line, width) for line in lines]
+    if results is not None:
+        return [*lines, *result_lines(status, results, width)]
     best = best_job(status.jobs)
     table = draw(job_columns(status.jobs, best=best and best[0]), width, job_notes(status.jobs))
     return [*lines, *table, *([f"* best {best[1]}"] if best else [])]
 
 
-def _show(status: RunStatus, *, repaint: bool) -> None:
-    size = screen.size(sys.stdout)
-    lines = status_lines(status, size[0] if size else None)
-    if repaint and size:
-        kept = lines if len(lines) < size[1] else [*lines[: size[1] - 2], f"+{len(lines) - size[1] + 2} more"]
-        print(_HOME + "".join(f"{line}{_CLEAR_LINE}\n" for line in kept) + _CLEAR_BELOW, end="", flush=True)
-    else:
-        print("\n".join(lines), flush=True)
+def _lines(client: RunClient, status: RunStatus) -> list[str]:
+    compared = status.state in FINISHED and len(status.jobs) <= MOST_COMPARED
+    lines = status_lines(status, screen.width(sys.stdout), client.results() if compared else None)
+    return [styled(line) for line in lines] if screen.is_terminal(sys.stdout) and in_colour() else lines
+
+
+def _watch(client: RunClient) -> int:
+    """Show the run as `run` does until it has finished, and leave its status on the terminal."""
+    from parallel_ml.adapters.cli.live import WATCHES, LiveDisplay  # noqa: PLC0415 - only for who watches
+
+    display = LiveDisplay(client, screen.Screen(), WATCHES)
+    try:
+        with display.shown():
+            while display.status.state not in FINISHED and not display.gone:
+                time.sleep(LOOK_S / 4)
+    finally:
+        print("\n".join(_lines(client, client.status())), flush=True)
+    return 0

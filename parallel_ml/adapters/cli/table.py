@@ -61,7 +61,9 @@ class Note:
     needed: bool = True
 
 
-def draw(columns: Sequence[Column], width: int | None = None, notes: Sequence[Note] = ()) -> list[str]:
+def draw(
+    columns: Sequence[Column], width: int | None = None, notes: Sequence[Note] = (), note_room: int = 0
+) -> list[str]:
     """Return the heading and a line for each row; None is as wide as it needs.
 
     >>> draw([Column("job", ["a", "bb"]), Column("epoch", ["1/4", "12/40"], right=True)])
@@ -71,6 +73,7 @@ def draw(columns: Sequence[Column], width: int | None = None, notes: Sequence[No
         columns: From left to right.
         width: Cells of the terminal.
         notes: One for each row, or none at all. It never takes the place of the first columns without a rank.
+        note_room: Cells that the first columns leave to notes in any case; 0 is as many as the notes given now want.
     """
     shown = [column for column in columns if column.least or any(column.cells)]
     while width is not None and _total([column.smallest for column in shown]) > width:
@@ -81,7 +84,7 @@ def draw(columns: Sequence[Column], width: int | None = None, notes: Sequence[No
     kept = next((place for place, column in enumerate(shown) if column.rank), len(shown))
     widths = _widths(shown, width)
     if width is not None:
-        widths[:kept] = _leaving_room(shown[:kept], widths[:kept], width, notes)
+        widths[:kept] = _leaving_room(shown[:kept], widths[:kept], width, note_room or _wanted(notes))
     rows = [[column.title for column in shown], *zip(*(column.cells for column in shown), strict=True)]
     cells = [[_cell(*one) for one in zip(row, widths, shown, strict=True)] for row in rows]
     noted = [Note(), *(notes or [Note()] * (len(rows) - 1))]
@@ -90,17 +93,17 @@ def draw(columns: Sequence[Column], width: int | None = None, notes: Sequence[No
 
 
 def _line(cells: Sequence[str], note: Note, kept: int, width: int | None) -> str:
-    """Return a row with its note: after as many cells as leave it whole, and at least the first `kept`."""
+    """Return a row with its note: behind its last cell that is not empty, or behind the first `kept` ones."""
     alone = _GAP.join(cells)
     if not note.text:
         return alone
-    for count in range(len(cells), kept - 1, -1):
+    filled = max((place for place, cell in enumerate(cells, 1) if cell.strip()), default=0)
+    for count in (max(kept, filled), kept) if note.needed else (len(cells),):
         before = _GAP.join([*cells[:count], ""])
         if width is None or cell_width(before + note.text) <= width:
             return before + note.text
-        if not note.needed:
-            return alone
-    return before + note.text if width is not None and width - cell_width(before) >= _LEAST_NOTE else alone
+    fits = note.needed and width is not None and width - cell_width(before) >= _LEAST_NOTE
+    return before + note.text if fits else alone
 
 
 def _widths(columns: Sequence[Column], width: int | None) -> list[int]:
@@ -115,9 +118,12 @@ def _widths(columns: Sequence[Column], width: int | None) -> list[int]:
     return widths
 
 
-def _leaving_room(columns: Sequence[Column], widths: Sequence[int], width: int, notes: Sequence[Note]) -> list[int]:
+def _wanted(notes: Sequence[Note]) -> int:
+    return min(_NOTE_ROOM, max((cell_width(note.text) for note in notes if note.needed), default=0))
+
+
+def _leaving_room(columns: Sequence[Column], widths: Sequence[int], width: int, wanted: int) -> list[int]:
     """Return the widths of the first columns, the names among them cut where else no note could be read."""
-    wanted = min(_NOTE_ROOM, max((cell_width(note.text) for note in notes if note.needed), default=0))
     over = _total([*widths, wanted]) - width if wanted else 0
     cut = []
     for column, cells in zip(columns, widths, strict=True):

@@ -14,7 +14,10 @@ SUMMARIES = {
     "status": "show how a run stands",
     "logs": "show what the jobs print",
     "stop": "end a run, or one job of it",
-    "resume": "take over a run whose supervisor is gone",
+    "pause": "save and end a run, or one job of it, to go on later; its GPU is free",
+    "resume": "let paused jobs go on, or take over a run whose supervisor is gone",
+    "retry": "try failed or stopped jobs again, from their last checkpoint",
+    "rerun": "repeat one job of a run, with its code and its seed",
     "list": "show all runs, newest first",
     "validate": "check configurations, start nothing",
     "gpus": "show the GPUs, what is free on them and who holds what",
@@ -28,7 +31,7 @@ SUMMARIES = {
 HIDDEN = {"__complete": "complete"}
 """What the completion scripts call, with the module that answers: not shown, and never guessed at."""
 
-NOT_YET = frozenset({"alerts", "mcp", "notify", "pause", "report", "retry", "serve"})
+NOT_YET = frozenset({"alerts", "mcp", "notify", "report", "serve"})
 """Verbs that are planned and not built yet: refused, never guessed at."""
 
 

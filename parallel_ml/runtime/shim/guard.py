@@ -13,20 +13,24 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from parallel_ml.runtime.shim import tree
+from parallel_ml.runtime.shim import oom, tree
 from parallel_ml.runtime.shim.lines import LineSplitter
 from parallel_ml.runtime.shim.link import Link
 from parallel_ml.runtime.shim.log import LogWriter
 from parallel_ml.runtime.shim.metrics import MetricsWriter
+from parallel_ml.runtime.shim.orders import Orders
 from parallel_ml.runtime.shim.output_metrics import OutputMetrics
+from parallel_ml.runtime.shim.tail import Tail
 
 LEFTOVER_GRACE_S = 2.0
 """What a job left running in the background gets this long to end after the job itself has ended."""
+LEFTOVER_LOOK_S = 0.02
 DRAIN_S = 5.0
 """What stands in the pipes at the end is read for this long; a stranger who holds them may never stop writing."""
 MAX_ERROR_CHARACTERS = 500
 PIPE_BYTES = 1 << 20
 """A job that prints much waits less often for its shim."""
+_COMPLAINED: set[str] = set()
 TICK_S = 1.0
 """Orders are looked for this often even when nobody nudges (a signal does not reach across hosts)."""
 
@@ -40,11 +44,13 @@ def main(attempt_dir: str, wake: int) -> int:
     """
     os.set_inheritable(wake, False)
     os.set_blocking(wake, False)
+    # The supervisor may signal who stands in `shim.json`, so from the claim on; until there are handlers they wait.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGUSR1])
     if not claim(attempt_dir):
         return 0
     with open(f"{attempt_dir}/start.json", encoding="utf-8") as stream:
         plan = json.load(stream)
-    return Guard(attempt_dir, plan, wake).run()
+        return Guard(attempt_dir, plan, wake, locked=_lock(stream.fileno())).run()
 
 
 def claim(attempt_dir: str) -> bool:
@@ -66,8 +72,9 @@ def claim(attempt_dir: str) -> bool:
 class Guard:
     """One attempt, from start to end."""
 
-    def __init__(self, attempt_dir: str, plan: dict[str, Any], wake: int) -> None:
+    def __init__(self, attempt_dir: str, plan: dict[str, Any], wake: int, *, locked: bool) -> None:
         """Prepare; nothing is started yet."""
+        self.locked = locked
         self.dir, self.plan, self.wake = attempt_dir, plan, wake
         self.selector = selectors.DefaultSelector()
         self.log = LogWriter(
@@ -78,14 +85,16 @@ class Guard:
             max_bytes=plan.get("log_max_bytes"),
         )
         self.flushes: list[Callable[[], None]] = []
+        self.splitters: dict[str, LineSplitter] = {}
         self.metrics = MetricsWriter(plan["metrics"])
         self.output = OutputMetrics(self.metrics, wanted=plan.get("metrics_from_output", False))
         self.output_told = False
-        self.asked: str | None = None
-        self.kill_at: float | None = None
-        self.order_seen = ""
+        self.orders = Orders(attempt_dir, plan, self._on_held)
+        self.process: dict[str, object] | None = None
+        self.identity_due: float | None = None
         self.said: dict[str, Any] = {}
-        self.last_error: str | None = None
+        self.tail = Tail()
+        self.oom_kills = oom.kills()
         self.started = time.time()
 
     def run(self) -> int:
@@ -104,8 +113,8 @@ class Guard:
             self._finish(spawn_error=f"cannot start {failure.filename}: {failure.strerror}")
             return 0
         self.log.pid = pid
-        process = tree.identity(pid)
-        _write(f"{self.dir}/shim.json", {"shim": tree.identity(os.getpid()), "process": process})
+        self.process, self.started = tree.identity(pid), time.time()
+        self._write_identity()
         self.log.say(f"attempt {self.plan['attempt']} started, pid {pid}")
         self._nudge()
         status, usage = self._watch(pid)
@@ -122,27 +131,53 @@ class Guard:
             running = False
 
         self.selector.register(ended, selectors.EVENT_READ, on_end)
-        self._obey()
+        self.orders.obey()
         while running:
-            self._serve(TICK_S if self.kill_at is None else max(0.0, min(TICK_S, self.kill_at - time.monotonic())))
-            self._obey()
+            left_s = self.orders.in_time()
+            self._serve(TICK_S if left_s is None else min(TICK_S, left_s))
+            self.orders.obey()
             self._tell_of_output(self.output.flush())
+            for kind, splitter in self.splitters.items():
+                self.log.show(kind, splitter)
             tree.reap_strays(pid)
-            if self.kill_at is not None and time.monotonic() >= self.kill_at:
-                tree.signal_all(signal.SIGKILL)
-                self.kill_at = time.monotonic() + 1.0
+            self.orders.overdue()
+            if self.identity_due is not None and time.monotonic() >= self.identity_due:
+                self._write_identity()
+                self._nudge()
         self.selector.unregister(ended)
         _, status, usage = os.wait4(pid, 0)
-        left = tree.end_all(0.0 if self.order_seen == "kill" else LEFTOVER_GRACE_S)
+        left = self._end_leftovers()
         give_up_at = time.monotonic() + DRAIN_S
         while self._serve(0.0) and time.monotonic() < give_up_at:
             pass
         for flush in self.flushes:
             flush()
         self._tell_of_output(self.output.finish())
-        if left and self.asked is None:
+        if left and self.orders.asked is None:
             self.log.say(f"{left} processes that the job left running were ended")
         return status, usage
+
+    def _end_leftovers(self) -> int:
+        """End what the job left running: TERM and CONT, a grace, KILL until none is left. Return how many that were.
+
+        Where the job was asked to end its main process may only have been a shell: then the rest of the grace is for
+        those who do the work. They are served meanwhile: a full pipe, or a report without answer, would hold them up.
+        """
+        if not tree.reap():
+            return 0
+        left_s = self.orders.in_time()
+        grace_s = 0.0 if self.orders.killed else LEFTOVER_GRACE_S if left_s is None else left_s
+        count = len(tree.descendants())
+        for number in (signal.SIGTERM, signal.SIGCONT) if left_s is None else ():
+            tree.signal_all(number)
+        kill_at = time.monotonic() + grace_s
+        give_up_at = kill_at + 10
+        while tree.reap() and time.monotonic() < give_up_at:
+            if time.monotonic() >= kill_at or self.orders.killed:
+                tree.signal_all(signal.SIGKILL)
+            self._serve(LEFTOVER_LOOK_S)
+            self.orders.obey()
+        return count
 
     def _serve(self, timeout_s: float) -> int:
         """Handle what is ready; return how much that was."""
@@ -157,11 +192,10 @@ class Guard:
         os.set_blocking(read, False)
         with contextlib.suppress(OSError):  # where the system grants no more, 64 KiB do
             fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-        splitter = LineSplitter(self.log.longest_line)
+        splitter = self.splitters[kind] = LineSplitter(self.log.longest_line)
 
         def take(lines: list[tuple[str, bool]]) -> None:
-            if kind == "stderr":
-                self.last_error = next((_short(text) for text, _ in reversed(lines) if text.strip()), self.last_error)
+            self.tail.take(kind, lines)
             self.log.write(kind, lines)
 
         def on_data() -> None:
@@ -188,33 +222,26 @@ class Guard:
             self._nudge()
         elif message.get("type") == "end":
             self.said = {key: _short(message.get(key)) for key in ("outcome", "error", "place")}
-        return {"ok": done, "stop": self.asked}
+        return {"ok": done, "stop": self.orders.answer(asking=message.get("type") == "ask")}
 
-    def _obey(self) -> None:
-        """Carry out the newest order, once."""
-        try:
-            with open(f"{self.dir}/order.json", encoding="utf-8") as stream:
-                command = str(json.load(stream)["command"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return
-        if command == self.order_seen:
-            return
-        self.order_seen = command
-        if command in ("stop", "pause"):
-            self._ask_to_end(command)
-        elif command == "kill":
-            self.asked = self.asked or "stop"
-            self.kill_at = time.monotonic()
-        elif command == "freeze":
-            tree.signal_all(signal.SIGSTOP)
-        elif command == "thaw":
-            tree.signal_all(signal.SIGCONT)
+    def _on_held(self) -> None:
+        """Tell that the job is held in memory, or no longer."""
+        held = self.orders.held
+        self.log.say("held in memory: it cannot save and leave by itself" if held else "it goes on")
+        self._write_identity()
+        self._nudge()
 
-    def _ask_to_end(self, command: str) -> None:
-        self.asked = command
-        self.kill_at = time.monotonic() + self.plan["grace_s"]
-        tree.signal_all(signal.SIGTERM)
-        tree.signal_all(signal.SIGCONT)  # TERM does nothing to a frozen process
+    def _write_identity(self) -> None:
+        """Write who guards the attempt; on a full disk again at a later turn, as the job must be served meanwhile."""
+        told = {
+            "shim": tree.identity(os.getpid()),
+            "process": self.process,
+            "held": self.orders.held,
+            "started": self.started,
+            "locked": self.locked,
+        }
+        written = _write_once(f"{self.dir}/shim.json", told)
+        self.identity_due = None if written else time.monotonic() + TICK_S
 
     def _catch_signals(self) -> None:
         """Turn signals into turns of the loop: TERM is an order to stop, USR1 says that there is an order."""
@@ -223,15 +250,15 @@ class Guard:
             os.set_blocking(handle, False)
         signal.set_wakeup_fd(write, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where the parent ignores it, no child could be waited for
-        signal.pthread_sigmask(signal.SIG_SETMASK, [])
         for number in (signal.SIGTERM, signal.SIGUSR1):
             signal.signal(number, lambda *_: None)
         for number in (signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
         def on_signal() -> None:
-            if signal.SIGTERM in os.read(read, 64) and self.asked is None:
-                self._ask_to_end("stop")
+            if signal.SIGTERM in os.read(read, 64) and self.orders.asked is None:
+                self.orders.stop()
 
         self.selector.register(read, selectors.EVENT_READ, on_signal)
 
@@ -256,8 +283,9 @@ class Guard:
             signalled = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
             how = f"exit code {code}" if signalled is None else f"signal {signalled}"
             self.log.say(f"attempt {self.plan['attempt']} ended with {how}")
-        said = self.said.get("outcome")
-        self._write_result()
+        good, killed = code == 0, oom.kills()
+        if good and self.orders.asked is None:
+            self._write_result()
         _write(
             f"{self.dir}/exit.json",
             {
@@ -265,9 +293,12 @@ class Guard:
                 "code": code,
                 "signal": signalled,
                 "spawn_error": spawn_error,
-                "said": said,
-                "error": self.said.get("error") or self.last_error,
-                "asked": self.asked,
+                "said": self.said.get("outcome"),
+                "place": self.said.get("place"),
+                "error": self.said.get("error") or self.tail.last_error,
+                "asked": self.orders.asked,
+                "oom_kill": killed is not None and killed > (self.oom_kills or 0),
+                "tail": [] if good else self.tail.lines(),
                 "started": self.started,
                 "ended": time.time(),
                 "max_rss_bytes": usage.ru_maxrss * 1024 if usage else None,
@@ -282,6 +313,15 @@ class Guard:
             _write(path, self.metrics.newest)
 
 
+def _lock(handle: int) -> bool:
+    """Lock a file until this process ends, by which it is known to live where its number means nothing."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
 def _short(text: object) -> str | None:
     """Return a text that fits into an event; None for what is no text."""
     return text[:MAX_ERROR_CHARACTERS] if isinstance(text, str) else None
@@ -289,21 +329,30 @@ def _short(text: object) -> str | None:
 
 def _write(path: str, value: dict[str, Any]) -> None:
     """Replace a file whole; on a full disk try again for as long as it takes, the end must not be lost."""
+    while not _write_once(path, value):
+        time.sleep(TICK_S)
+
+
+def _write_once(path: str, value: dict[str, Any]) -> bool:
+    """Replace a file whole; return False where that cannot be done now, and say why the first time."""
     temporary = f"{path}.{os.getpid()}.tmp" if not path.endswith(".tmp") else path
-    while True:
-        try:
-            with open(temporary, "w", encoding="utf-8") as stream:
-                json.dump(value, stream)
-                stream.flush()
-                os.fsync(stream.fileno())
-            if temporary != path:
-                os.replace(temporary, path)
-        except FileNotFoundError:  # the run's folder is gone: nobody is left to tell
-            return
-        except OSError:
-            time.sleep(1.0)
-            continue
-        return
+    try:
+        with open(temporary, "w", encoding="utf-8") as stream:
+            json.dump(value, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        if temporary != path:
+            os.replace(temporary, path)
+    except FileNotFoundError:  # the run's folder is gone: nobody is left to tell
+        return True
+    except OSError as error:
+        if path not in _COMPLAINED:
+            _COMPLAINED.add(path)
+            with contextlib.suppress(OSError):
+                sys.stderr.write(f"{path} cannot be written ({error.strerror}); trying again\n")
+                sys.stderr.flush()
+        return False
+    return True
 
 
 def from_command_line() -> None:

@@ -21,7 +21,13 @@ class LineSplitter:
             longest: The most bytes of a piece.
         """
         self._rest = b""
+        self._redrawn = False
         self._longest = longest
+
+    @property
+    def picture(self) -> str:
+        """What a line that is drawn again and again looks like now; "" where no such line is open."""
+        return _text(self._rest.rstrip(b"\r")) if self._redrawn else ""
 
     def feed(self, data: bytes) -> list[tuple[str, bool]]:
         """Return the lines that `data` completes, each with whether it is a piece that goes on."""
@@ -31,6 +37,7 @@ class LineSplitter:
             lines = [(text, False) for text in _text(body).split("\n")] if newline else []
         else:
             lines = [piece for line in raw for piece in self._pieces(line)]
+        self._redrawn = b"\r" in rest or (self._redrawn and not newline)
         if b"\r" in rest[:-1]:
             rest = rest[rest.rindex(b"\r", 0, len(rest) - 1) + 1 :]
         *whole, self._rest = _cut(rest, self._longest)
@@ -38,7 +45,7 @@ class LineSplitter:
 
     def finish(self) -> list[tuple[str, bool]]:
         """Return what is left without a newline at the end of the stream."""
-        rest, self._rest = self._rest, b""
+        rest, self._rest, self._redrawn = self._rest, b"", False
         return self._pieces(rest) if rest else []
 
     def _pieces(self, line: bytes) -> list[tuple[str, bool]]:

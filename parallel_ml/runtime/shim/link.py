@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import selectors
 import socket
 import struct
@@ -15,6 +16,8 @@ from collections.abc import Callable
 from typing import Any
 
 MAX_MESSAGE_BYTES = 65536
+MAX_PEERS = 512
+"""More at a time are hung up on, and more than half the files that may be open: the shim needs some for itself."""
 
 
 class Link:
@@ -28,24 +31,34 @@ class Link:
         Raises:
             OSError: The name is taken.
         """
-        self._selector, self._handle = selector, handle
+        self._selector, self._handle, self._peers = selector, handle, 0
+        self._most_peers = min(MAX_PEERS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(f"\0{name}")
-        self._listener.listen(64)
+        self._listener.listen(socket.SOMAXCONN)
         self._listener.setblocking(False)
         selector.register(self._listener, selectors.EVENT_READ, self._accept)
 
     def _accept(self) -> None:
-        try:
-            peer, _ = self._listener.accept()
-        except OSError:
-            return
+        """Take in all who wait: one that is left waiting would keep the loop turning."""
+        while True:
+            try:
+                peer, _ = self._listener.accept()
+            except OSError:
+                return
+            if self._peers >= self._most_peers:
+                peer.close()
+                continue
+            self._welcome(peer)
+
+    def _welcome(self, peer: socket.socket) -> None:
         credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         if struct.unpack("3i", credentials)[1] != os.getuid():
             peer.close()
             return
         peer.setblocking(False)
         rest = bytearray()
+        self._peers += 1
         self._selector.register(peer, selectors.EVENT_READ, lambda: self._read(peer, rest))
 
     def _read(self, peer: socket.socket, rest: bytearray) -> None:
@@ -79,6 +92,7 @@ class Link:
 
     def _drop(self, peer: socket.socket) -> None:
         self._selector.unregister(peer)
+        self._peers -= 1
         peer.close()
 
 

@@ -5,15 +5,21 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import time
 from collections.abc import Iterable
 from datetime import datetime, timezone
 from json.encoder import encode_basestring as _quoted
 
-from parallel_ml.runtime.shim.lines import MAX_LINE_BYTES
+from parallel_ml.runtime.shim.lines import MAX_LINE_BYTES, LineSplitter
 
+PICTURE_EVERY_S = 10.0
+"""What a progress bar looks like is written this long after its stream's last line, and as long after one another."""
 _MAX_SAID = 4096
 _BLOCK = 1 << 20
 _DROPPED = b', "dropped": '
+_NO_LINES = (b', "partial": true}\n', b', "progress": true}\n')
+"""How records end that are not the end of a line."""
+_LONGEST_END = max(map(len, _NO_LINES))
 
 
 class LogWriter:
@@ -40,6 +46,8 @@ class LogWriter:
         self._path, self._older = path, older or ""
         self._cap = max_bytes // 2 if max_bytes and older else None
         self._lost = 0
+        self._told_at: dict[str, float] = {}
+        self._shown: dict[str, str] = {}
         self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         self._end = cut_torn_tail(self._handle)
         self._dropped = _dropped_before(os.pread(self._handle, _MAX_SAID, 0))
@@ -56,6 +64,7 @@ class LogWriter:
         records = [f"{head}{_quoted(message)}{ends[partial]}" for message, partial in lines]
         if not records:
             return
+        self._told_at[kind] = time.monotonic()
         if self._lost and not self._append(self._system(f"{self._lost} lines were lost: the disk was full")):
             self._lost = 0
         self._lost += self._append("".join(records).encode("utf-8", errors="backslashreplace"))
@@ -63,6 +72,17 @@ class LogWriter:
     def say(self, message: str) -> None:
         """Append one line of the shim's own."""
         self.write("system", [(message[:_MAX_SAID], False)])
+
+    def show(self, kind: str, splitter: LineSplitter) -> None:
+        """Append, now and then, what a line looks like that a stream draws again and again; it is not a line yet."""
+        now = time.monotonic()
+        if now - self._told_at.setdefault(kind, now) < PICTURE_EVERY_S:
+            return
+        picture = splitter.picture[:_MAX_SAID]
+        if picture.strip() and picture != self._shown.get(kind):
+            self._told_at[kind], self._shown[kind] = now, picture
+            record = f'{self._head()}{_quoted(picture)}, "type": "{kind}", "progress": true}}\n'
+            self._append(record.encode("utf-8", errors="backslashreplace"))
 
     def _head(self) -> str:
         now = datetime.now(timezone.utc).isoformat(timespec="microseconds")
@@ -151,14 +171,20 @@ def cut_torn_tail(handle: int) -> int:
 
 
 def _count_lines(path: str) -> int:
-    """Return how many lines a file of a log has, without the one that tells what was dropped; 0 where there is none."""
+    """Return how many lines end in a file of a log, without the one that tells what was dropped; 0 where there is none.
+
+    Pieces of a line count as the one that they are, and what a progress bar looked like as none.
+    """
     try:
         with open(path, "rb", buffering=0) as stream:
             block = stream.read(_BLOCK)
             count = -1 if _DROPPED in block.partition(b"\n")[0] else 0
             while block:
-                count += block.count(b"\n")
-                block = stream.read(_BLOCK)
+                count += block.count(b"\n") - sum(map(block.count, _NO_LINES))
+                # An ending may be torn between two blocks: its bytes stand before the next one, without its newline.
+                more = stream.read(_BLOCK)
+                tail = block[-_LONGEST_END:].rpartition(b"\n")[2]
+                block = tail + more if more else b""
     except FileNotFoundError:
         return 0
     return count

@@ -28,7 +28,7 @@ class OutputMetrics:
     """Finds epochs in the job's streams and writes them; it ends with the first report of the job itself.
 
     Within an attempt epochs only go forward: what looks like an earlier one (the next fold of a cross-validation, say)
-    is left alone. A line costs next to nothing unless it holds the word "epoch".
+    is left alone. A line costs next to nothing unless it holds the word "epoch" (or, after one, " set:").
     """
 
     def __init__(self, metrics: MetricsWriter, *, wanted: bool, clock: Callable[[], float] = time.monotonic) -> None:
@@ -57,7 +57,7 @@ class OutputMetrics:
         self._rests[stream] = data[end : end + LONGEST_LINE + 1]
         reader = self._readers.get(stream)
         attentive = reader is not None and reader.under_heading
-        if not attentive and b"poch" not in data and b"POCH" not in data:
+        if not attentive and not _may_tell(reader, data):
             return False
         begin = self._clock()
         if self._spent_s > AT_ONCE_S + SHARE * (begin - self._since):
@@ -102,7 +102,7 @@ class OutputMetrics:
     def _read(self, reader: PlainReader, data: bytes, now: float) -> bool:
         written = False
         for line in data.replace(b"\r", b"\n").split(b"\n"):
-            if len(line) <= LONGEST_LINE and (b"poch" in line or b"POCH" in line or reader.under_heading):
+            if len(line) <= LONGEST_LINE and (reader.under_heading or _may_tell(reader, line)):
                 found = reader.read(line.decode("utf-8", errors="replace"))
                 written = (found is not None and self._enter(found, now)) or written
         return written
@@ -131,6 +131,10 @@ class OutputMetrics:
             self._changed_at = now
         self._open = line
         return written
+
+
+def _may_tell(reader: PlainReader | None, data: bytes) -> bool:
+    return b"poch" in data or b"POCH" in data or (reader is not None and reader.awaits(data))
 
 
 def _put(line: dict[str, Any], name: str, number: float) -> None:

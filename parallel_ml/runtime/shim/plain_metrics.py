@@ -35,7 +35,7 @@ _HEAD_WORDS = frozenset(
 
 _TERMINAL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07]*\x07|\x08")
 _EPOCH = re.compile(
-    r"(?<![\w.-])epoch(?![A-Za-z_])[\"']?\s*[:=#]?\s*[\[(#]?\s*(?P<epoch>\d{1,7})(?:\.0+)?(?![\w%]|[.,:]\d)"
+    r"(?<![\w.-])epoch(?![A-Za-z_])[\"']?\s*(?:[:=#]\s*)?(?:[\[(#]\s*)?(?P<epoch>\d{1,7})(?:\.0+)?(?![\w%]|[.,:]\d)"
     r"(?:\s*(?:/|of\b)\s*(?P<epochs>\d{1,7})(?![\w%]|[.,:]\d))?[\])]?",
     re.IGNORECASE,
 )
@@ -58,6 +58,15 @@ _ENDS_WITH_EPOCH = re.compile(r"\bepochs?\W*$", re.IGNORECASE)
 _UNIT_EPOCH = re.compile(r"s/epoch|epochs?/s", re.IGNORECASE)
 _KERAS = re.compile(r"^(?P<done>\d+)/(?P<total>\d+)\s.*?\s-\s(?P<figures>.*)$")
 _KERAS_PACE = re.compile(r"\d(?:s|ms|us|μs)/(?:step|epoch)")
+_RICH_BAR = re.compile(
+    r"^Epoch (?P<epoch>\d{1,7})/(?P<last>\d{1,7})\s+[━╸╺-][━╸╺\s-]*(?P<done>\d+)/(?P<total>\d+)\s+[\d:-]+\s\S\s[\d:-]+"
+    r"\s+\S*it/s(?P<figures>.*)$"
+)
+"""Lightning's bar where rich is installed: it counts from 0, and names the last epoch."""
+_WRAPPED = re.compile(r"\s{8,}(?:[A-Za-z]\w*: \S+\s*)+$")
+_EVALUATION = re.compile(r"^(?:test|val|valid|validation|dev|eval|evaluation) set:(?P<figures>.*)$", re.IGNORECASE)
+_RIGHT_OF_ALL = re.compile(r"(?<![\w.])(?P<right>\d{1,12})/(?P<all>\d{1,12})(?![\w/])(?:\s*\(\s*\d+(?:\.\d+)?\s?%\))?")
+_BATCH = re.compile(r"^\s*\[\s*(?P<done>\d{1,12})/(?P<total>\d{1,12})\b")
 _COLUMN = re.compile(r"[A-Za-z][\w/@.-]*")
 _RULE = re.compile(r"[\s|+=:-]+")
 
@@ -78,27 +87,104 @@ class Found(NamedTuple):
     certain: bool
 
 
+class _Batch(NamedTuple):
+    """What a line told of a part of an epoch: how much of it was done, and the figures by then."""
+
+    epoch: int
+    epochs: int | None
+    done: int
+    total: int
+    figures: Figures
+
+
 class PlainReader:
-    """Reads one stream, line by line; it remembers the heading that it is under."""
+    """Reads one stream, line by line; it remembers the heading that it is under, and the epoch that it is in."""
 
     def __init__(self) -> None:
         """Start under no heading."""
         self._heading: tuple[int, int | None] | None = None
         self._columns: list[str] = []
+        self._wrapped: tuple[int, int] | None = None
+        self._batch: _Batch | None = None
+        self._newest: tuple[int, int | None] | None = None
+        self._evaluated = False
+        self._evaluates = True
+        """Whether each epoch so far had an evaluation in a line of its own: one at the end alone is of no epoch."""
 
     @property
     def under_heading(self) -> bool:
         """Whether a line without the word "epoch" may hold something."""
-        return self._heading is not None or bool(self._columns)
+        return self._heading is not None or bool(self._columns) or self._wrapped is not None
+
+    def awaits(self, data: bytes) -> bool:
+        """Whether a line may tell of an evaluation after the epoch, which it does not name."""
+        return self._evaluates and self._newest is not None and b" set:" in data
 
     def read(self, line: str) -> Found | None:
         """Return what a line tells of an epoch, or None."""
-        text = (_TERMINAL.sub("", line) if "\x1b" in line or "\b" in line else line).strip()
+        bare = _TERMINAL.sub("", line) if "\x1b" in line or "\b" in line else line
+        text = bare.strip()
+        wrapped, self._wrapped = self._wrapped, None
+        if bar := _RICH_BAR.match(text):
+            return self._rich(bar, redrawn=bare != line)
+        if wrapped is not None and _WRAPPED.match(bare) and (figures := _figures(text)):
+            return Found(*wrapped, figures, certain=True)
         if self._columns and (row := self._row(text)) is not _NO_ROW:
             return row
         self._columns = _columns(text)
         found = _bar_of_epochs(text) if "%|" in text else None
-        return found or self._line_of_epoch(text) or self._under_heading(text)
+        found = found or self._line_of_epoch(text) or self._under_heading(text)
+        if found is not None:
+            self._enter(found.epoch, found.epochs)
+            self._evaluates = self._evaluates and not any(name.startswith("val_") for name in found.figures)
+        return found or self._evaluation(text)
+
+    def _enter(self, epoch: int, epochs: int | None) -> None:
+        if self._newest is not None and epoch != self._newest[0]:
+            self._evaluates, self._evaluated = self._evaluates and self._evaluated, False
+        self._newest = epoch, epochs
+
+    def _rich(self, bar: re.Match[str], *, redrawn: bool) -> Found | None:
+        """Read the bar of rich, which may go on in the next line.
+
+        Where it is drawn again and again, a full one may still show the figures of the epoch before; one that begins
+        shows these for sure, and the last one at the very end its own.
+        """
+        epoch, epochs = int(bar["epoch"]), int(bar["last"]) + 1
+        if redrawn and bar["done"] == "0" and epoch > 0:
+            epoch -= 1
+        elif bar["done"] != bar["total"] or (redrawn and epoch + 1 < epochs):
+            return None
+        self._wrapped = epoch, epochs
+        return Found(epoch, epochs, _figures(bar["figures"]), certain=True)
+
+    def _of_a_batch(self, epoch: int, epochs: int | None, rest: str, phase: str | None) -> Found | None:
+        """Remember the figures of a part of the epoch, and return them where no further part comes."""
+        batch = _BATCH.match(rest)
+        figures = _figures(rest[batch.end() :], phase) if batch else {}
+        if batch is None or not figures:
+            return None
+        before, now = self._batch, _Batch(epoch, epochs, int(batch["done"]), int(batch["total"]), figures)
+        self._batch = now
+        self._enter(epoch, epochs)
+        goes_on = before is not None and (before.epoch, before.total) == (now.epoch, now.total)
+        step = now.done - before.done if before and goes_on else 0
+        is_last = step > 0 and now.done + step > now.total
+        return Found(epoch, epochs, figures, certain=False) if is_last else None
+
+    def _evaluation(self, text: str) -> Found | None:
+        """Read "Test set: Average loss: 0.8, Accuracy: 943/1000 (94%)", as PyTorch's examples print it after an epoch.
+
+        What is looked at after each epoch is a validation, whatever it is called.
+        """
+        told = _EVALUATION.match(text) if self._evaluates else None
+        if told is None or self._newest is None:
+            return None
+        figures = _figures(_RIGHT_OF_ALL.sub(_share, told["figures"]), "val")
+        if self._batch is not None and self._batch.epoch == self._newest[0]:
+            figures = {**self._batch.figures, **figures} if figures else {}
+        self._evaluated = self._evaluated or bool(figures)
+        return Found(*self._newest, figures, certain=False) if figures else None
 
     def _line_of_epoch(self, text: str) -> Found | None:
         match = _EPOCH.search(text)
@@ -117,6 +203,8 @@ class PlainReader:
             return None
         else:
             figures = _figures(rest, _phase_of(head))
+            if not figures and (found := self._of_a_batch(epoch, epochs, rest, _phase_of(head))):
+                return found
         if not figures:
             return None
         self._heading = None
@@ -150,6 +238,11 @@ class PlainReader:
         told = "; ".join(f"{name}={cell}" for name, cell in row.items() if name != "epoch" and _named(name, None)[0])
         figures = _figures(told)
         return Found(int(float(row["epoch"])), None, figures, certain=True) if figures else None
+
+
+def _share(match: re.Match[str]) -> str:
+    right, of = int(match["right"]), int(match["all"])
+    return f"{right / of:.8g}" if right <= of != 0 else match[0]
 
 
 _NO_ROW = Found(-1, None, {}, certain=False)

@@ -7,7 +7,6 @@ import errno
 import os
 import signal
 import sys
-import time
 from collections.abc import Mapping, Sequence
 
 _PR_SET_PDEATHSIG = 1
@@ -99,14 +98,31 @@ def descendants() -> list[int]:
 
 def signal_all(number: int) -> int:
     """Send a signal to every descendant and return how many got it."""
+    return signal_some(descendants(), number)
+
+
+def signal_some(pids: Sequence[int], number: int) -> int:
+    """Send a signal to some processes and return how many got it."""
     reached = 0
-    for pid in descendants():
+    for pid in pids:
         try:
             os.kill(pid, number)
         except OSError:
             continue
         reached += 1
     return reached
+
+
+def catches(pid: int, number: int) -> bool:
+    """Return whether a process has a handler of its own for a signal (SigCgt in /proc/PID/status, proc(5))."""
+    try:
+        with open(f"/proc/{pid}/status", "rb") as stream:
+            for line in stream:
+                if line.startswith(b"SigCgt:"):
+                    return bool(int(line.split()[1], 16) >> (number - 1) & 1)
+    except OSError:
+        pass
+    return False
 
 
 def reap_strays(main: int) -> None:
@@ -135,21 +151,6 @@ def reap() -> bool:
             return True
 
 
-def end_all(grace_s: float) -> int:
-    """End every descendant: TERM and CONT, the grace, KILL until none is left. Return how many there were."""
-    if not reap():
-        return 0
-    count = len(descendants())
-    for number in (signal.SIGTERM, signal.SIGCONT):
-        signal_all(number)
-    kill_at, give_up_at = time.monotonic() + grace_s, time.monotonic() + grace_s + 10
-    while reap() and time.monotonic() < give_up_at:
-        if time.monotonic() >= kill_at:
-            signal_all(signal.SIGKILL)
-        time.sleep(0.02)
-    return count
-
-
 def start_ticks(pid: int) -> int | None:
     """Return when a process started, in clock ticks since boot; None when there is no such process."""
     fields = _stat(pid)
@@ -157,13 +158,18 @@ def start_ticks(pid: int) -> int | None:
 
 
 def identity(pid: int) -> dict[str, object]:
-    """Return what names a process for good: host, boot, number and start."""
+    """Return what names a process for good: host, boot, number, start, and the namespace of the number."""
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as stream:
             boot = stream.read().strip()
     except OSError:
         boot = ""
-    return {"host": os.uname().nodename, "boot_id": boot, "pid": pid, "start_ticks": start_ticks(pid) or 0}
+    try:
+        namespace = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        namespace = ""
+    name = {"host": os.uname().nodename, "boot_id": boot, "pid": pid, "start_ticks": start_ticks(pid) or 0}
+    return {**name, "namespace": namespace}
 
 
 def _stat(pid: int) -> list[bytes] | None:

@@ -6,14 +6,31 @@ import json
 
 import pytest
 
-from parallel_ml.adapters.cli.gpus import Card, card_lines, occupant_lines
+from parallel_ml.adapters.cli.gpus import Card, card_lines, occupant_lines, xid_lines
 from parallel_ml.adapters.cli.main import main
 from parallel_ml.core.model import Device
 from parallel_ml.core.units import GIB
 from parallel_ml.gpu.occupants import JobOnCard, ProgramOnCard
 from parallel_ml.gpu.sample import DeviceSample
+from parallel_ml.gpu.xid import XidEvent
 
-BUSY = DeviceSample(0, "GPU-a", "NVIDIA A100", 40 * GIB, 30 * GIB, 97, 71, 250.4, 9.0, ())
+PAGE_FAULT = XidEvent("GPU-a", 31, 1_800_000_000.0)
+BUSY = DeviceSample(
+    0,
+    "GPU-a",
+    "NVIDIA A100",
+    40 * GIB,
+    30 * GIB,
+    97,
+    71,
+    250.4,
+    9.0,
+    (),
+    ecc_uncorrected=3,
+    repair_pending=True,
+    slowed_by=("thermal", "power"),
+    last_xid=PAGE_FAULT,
+)
 LOST = DeviceSample(1, "GPU-b", "NVIDIA A100", 40 * GIB, trouble="is lost: it does not answer any more")
 JOB = JobOnCard("20260101-120000-3fa9", "config1", 1, 4242, 20 * GIB, 18 * GIB)
 PROGRAM = ProgramOnCard(777, "python train.py", "alice", 10 * GIB, 40)
@@ -36,14 +53,36 @@ def card(sample: DeviceSample = BUSY, *jobs: JobOnCard, programs: tuple[ProgramO
 def test_a_card_is_a_line() -> None:
     """What is in use, what the next job could get, and how the card is."""
     heading, line = card_lines([card()])
-    assert heading.split() == ["GPU", "name", "used", "of", "free", "use", "temp", "power", "health"]
-    assert line.split() == ["0", "NVIDIA", "A100", "30GiB", "40GiB", "10GiB", "97%", "71C", "250", "W", "ok"]
+    names = ["GPU", "name", "used", "of", "free", "use", "temp", "power", "ECC", "repair", "slowed", "Xid", "health"]
+    assert heading.split() == names
+    values = "0 NVIDIA A100 30GiB 40GiB 10GiB 97% 71C 250 W 3 pending thermal, power 31 ok"
+    assert " ".join(line.split()) == values
 
 
 def test_a_lost_card_has_nothing_free_and_says_why() -> None:
     """What is not known is a dash."""
     line = card_lines([card(LOST)])[1]
-    assert line.split(maxsplit=8)[3:] == ["-", "40GiB", "0B", "-", "-", "-  is lost: it does not answer any more"]
+    assert " ".join(line.split()) == "1 NVIDIA A100 - 40GiB 0B - - - - - - - is lost: it does not answer any more"
+
+
+def test_a_card_that_is_well_has_no_trouble_in_its_line() -> None:
+    """What was asked and answered with nothing is told from what is not known."""
+    well = DeviceSample(0, "GPU-a", "A100", GIB, ecc_uncorrected=0, repair_pending=False, slowed_by=())
+    assert card_lines([card(well)])[1].split()[-5:] == ["0", "none", "no", "-", "ok"]
+
+
+def test_the_last_xid_is_told_with_its_meaning() -> None:
+    """In a line for people; in JSON with the time and whether the card can be used."""
+    [line] = xid_lines([card(), card(LOST)])
+    assert line.startswith("GPU 0 last reported Xid 31 (GPU memory page fault), 2027-01-1")
+    told = card().to_dict()["last_xid"]
+    assert told == {
+        "xid": 31,
+        "text": "Xid 31 (GPU memory page fault)",
+        "needs_reset": False,
+        "at": "2027-01-15T08:00:00.000+00:00",
+    }
+    assert card(LOST).to_dict()["last_xid"] is None
 
 
 def test_who_holds_what_is_told() -> None:

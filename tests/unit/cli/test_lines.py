@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from parallel_ml.adapters.cli.cells import epochs
 from parallel_ml.adapters.cli.lines import event_line
 from parallel_ml.adapters.cli.logs import log_line
 from parallel_ml.adapters.cli.text import safe
 from parallel_ml.monitor.process_monitor import EventKind, MonitorEvent
+from tests.unit.cli.conftest import MakeJob
 
 POINT = {
     "epoch": 2,
@@ -72,15 +74,23 @@ def test_the_log_is_not_repeated() -> None:
 
 
 @pytest.mark.parametrize(
-    ("record", "several", "line"),
+    ("record", "label", "line"),
     [
-        ({"message": "Epoch 1", "type": "stdout"}, True, "a: Epoch 1"),
-        ({"message": "Epoch 1", "type": "stderr"}, False, "Epoch 1"),
-        ({"message": "placed", "type": "system"}, False, "-- placed"),
-        ({"message": "a\tb\x1b[31mc", "type": "stdout"}, False, "a       bc"),
-        ({"type": "stdout"}, False, "None"),
+        ({"message": "Epoch 1", "type": "stdout"}, "a: ", "a: Epoch 1"),
+        ({"message": "Epoch 1", "type": "stderr"}, "", "Epoch 1"),
+        ({"message": "placed", "type": "system"}, "", "-- placed"),
+        ({"message": "a\tb\x1b[31mc", "type": "stdout"}, "", "a       bc"),
+        ({"type": "stdout"}, "", "None"),
     ],
 )
-def test_a_log_record_is_one_line(record: dict[str, Any], several: bool, line: str) -> None:  # noqa: FBT001 - a case
-    """The job in front where there are several, a mark before what this program says, nothing a terminal obeys."""
-    assert log_line("a", record, several=several) == line
+def test_a_log_record_is_one_line(record: dict[str, Any], label: str, line: str) -> None:
+    """A label in front, a mark before what this program says, nothing a terminal obeys."""
+    assert log_line(record, label) == line
+
+
+def test_epochs_that_a_program_counts_from_0_do_not_look_unfinished(make_job: MakeJob) -> None:
+    """`Epoch 3/4` was the last line of a program that has ended well; one that runs, or reports, is as it says."""
+    read: dict[str, Any] = {"epoch": 3, "epochs": 4, "metrics": {"source": "output"}}
+    assert epochs(make_job(state="completed", **read)) == "3"
+    assert epochs(make_job(state="running", **read)) == "3/4"
+    assert epochs(make_job(state="completed", epoch=3, epochs=4)) == "3/4"

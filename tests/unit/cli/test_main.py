@@ -67,7 +67,7 @@ def test_no_verb_is_bad_usage(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["statsu"], "no verb 'statsu'; did you mean status?"),
         (["retyr"], "no verb 'retyr'; did you mean retry?"),
-        (["pause"], "pause is not in this version"),
+        (["serve"], "serve is not in this version"),
         (["notify", "test"], "notify is not in this version"),
         (["a.yaml"], "did you mean: python -m parallel_ml run a.yaml?"),
         (["--runs-dri", "x", "status"], "no option --runs-dri before the verb; did you mean --runs-dir?"),

@@ -33,7 +33,7 @@ def test_a_status_is_a_table(make_job: MakeJob, make_run: MakeRun) -> None:
         "",
         "job      state    device      epoch  left    loss  val acc   time",
         "config1  running  GPU 0 8GiB    2/4  3.0s  0.1235     0.97  1m15s",
-        "config2  pending                0/4                                2 of 2 slots in use",
+        "config2  pending  2 of 2 slots in use",
         "config3  failed                                              3.0s  error(1): ValueError: no",
     ]
 

@@ -10,10 +10,11 @@ import pytest
 
 from parallel_ml.adapters.cli.cells import best_job
 from parallel_ml.adapters.cli.drive import exit_code
-from parallel_ml.adapters.cli.summary import best_val_accuracy, last_errors, summary_lines
+from parallel_ml.adapters.cli.summary import MOST_ROWS, best_epoch, last_errors, measure_of, summary_lines
 from parallel_ml.adapters.cli.text import cell_width, safe
 
 if TYPE_CHECKING:
+    from parallel_ml.core.status import JobStatus
     from tests.unit.cli.conftest import MakeJob, MakeResult, MakeRun
 
 LOG = Path("log.jsonl")
@@ -39,21 +40,87 @@ def test_a_summary_is_a_table(
     ]
     results = [
         make_result(
-            "config1", metrics={"test_accuracy": 0.96}, history={"val_accuracy": [0.9, 0.97, 0.95]}, paths=paths
+            "config1",
+            metrics={"test_accuracy": 0.96},
+            history={"epochs": [1, 2, 3], "val_accuracy": [0.9, 0.97, 0.95]},
+            paths=paths,
         ),
-        make_result("config2", metrics={"test_accuracy": 0.95}, history={"val_accuracy": [None, 0.99]}),
+        make_result(
+            "config2", metrics={"test_accuracy": 0.95}, history={"epochs": [1, 2], "val_accuracy": [None, 0.99]}
+        ),
         make_result("config3", "failed"),
     ]
     lines = summary_lines(make_run(*jobs, state="failed"), results)
     assert lines[1:8] == [
-        "job        state      epochs  best val acc  test acc  time  model or error",
-        "config1 *  completed     4/4          0.97      0.96   12s  one.keras",
-        "config2    completed     4/4          0.99      0.95  9.0s",
-        "config3    failed                                     1.0s  error(1): ValueError: no",
+        "job        state      epochs  best val acc  in epoch  test acc  time  model or error",
+        "config1 *  completed     4/4        0.9700         2    0.9600   12s  one.keras",
+        "config2    completed     4/4        0.9900         2    0.9500  9.0s",
+        "config3    failed                                               1.0s  error(1): ValueError: no",
         "* best test accuracy",
         "",
         "run 20260101-120000-3fa9: 2 completed, 1 failed, in 30s",
     ]
+
+
+def configured(make_job: MakeJob, folder: Path, name: str, params: str) -> JobStatus:
+    """Return a completed job with a configuration in its folder."""
+    (folder / name).mkdir()
+    (folder / name / "config.yaml").write_text(
+        f"params: {{{params}}}\nenv: {{TOKEN: hunter2{name}}}\n", encoding="utf-8"
+    )
+    return make_job(name, "completed", paths={"dir": str(folder / name)}, elapsed_s=3.0)
+
+
+def test_what_differed_stands_beside_the_figures(
+    make_job: MakeJob, make_run: MakeRun, make_result: MakeResult, tmp_path: Path
+) -> None:
+    """A column for each key that differs, nothing that is alike, and no secret."""
+    jobs = [configured(make_job, tmp_path, name, f"lr: {lr}, units: 8") for name, lr in (("a", 0.1), ("b", 0.25))]
+    results = [
+        make_result(name, history={"epochs": [1], "val_accuracy": [lr]}) for name, lr in (("a", 0.1), ("b", 0.25))
+    ]
+    assert summary_lines(make_run(*jobs, state="completed"), results, 80)[1:5] == [
+        "job  state      best val acc  in epoch  time  lr",
+        "a    completed        0.1000         1  3.0s  0.1",
+        "b *  completed        0.2500         1  3.0s  0.25",
+        "* best val accuracy",
+    ]
+
+
+def test_what_differed_stands_below_where_it_has_no_room(
+    make_job: MakeJob, make_run: MakeRun, make_result: MakeResult, tmp_path: Path
+) -> None:
+    """At 40 columns."""
+    jobs = [configured(make_job, tmp_path, name, f"learning_rate: {lr}") for name, lr in (("a", 0.1), ("b", 0.25))]
+    results = [make_result(name, history={"epochs": [1], "val_accuracy": [0.5]}) for name in "ab"]
+    lines = summary_lines(make_run(*jobs, state="completed"), results, 40)
+    start = lines.index("what differed  learning_rate")
+    assert lines[start + 1 : start + 3] == ["a *            0.1", "b              0.25"]
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_many_jobs_are_ranked(make_job: MakeJob, make_run: MakeRun, make_result: MakeResult, width: int) -> None:
+    """On a terminal the best and the failed have a row, the others are counted."""
+    names = [f"job-{place:03}" for place in range(200)]
+    states = ["failed" if place == 150 else "completed" for place in range(200)]
+    jobs = [make_job(name, state, error="no" * (state == "failed")) for name, state in zip(names, states, strict=True)]
+    results = [
+        make_result(name, state, history={"val_accuracy": [place / 200]})
+        for place, (name, state) in enumerate(zip(names, states, strict=True))
+    ]
+    lines = summary_lines(make_run(*jobs, state="failed"), results, width)
+    assert lines[2].startswith("job-199 *  completed")
+    assert lines[3].startswith("job-198    completed")
+    assert lines[MOST_ROWS + 1].startswith("job-150    failed")
+    assert lines[MOST_ROWS + 2] == f"+{200 - MOST_ROWS} more: {200 - MOST_ROWS} completed"
+
+
+def test_a_regression_is_compared_by_its_loss(make_result: MakeResult) -> None:
+    """The lowest validation loss, and the epoch that had it."""
+    results = [make_result(history={"epochs": [1, 2, 3], "val_loss": [0.5, 0.25, 0.75], "train_loss": [0.1, 0.1, 0.1]})]
+    measure = measure_of(results)
+    assert measure[0] == "val_loss"
+    assert best_epoch(results[0], measure) == (0.25, 2)
 
 
 def test_paths_are_never_cut(make_job: MakeJob, make_run: MakeRun, make_result: MakeResult, tmp_path: Path) -> None:
@@ -73,8 +140,10 @@ def test_a_failed_job_shows_its_last_errors(
     log = write_log(tmp_path / LOG, *errors, {"type": "stdout", "message": "done"})
     job = make_job("config1", "failed", paths={"log": log})
     lines = summary_lines(make_run(job), [make_result("config1", "failed")])
-    start = lines.index("config1 failed; the last lines of its stderr:")
+    start = lines.index("config1 failed") + 1
+    assert lines[start] == "  the last lines of its stderr:"
     assert lines[start + 1 : start + 6] == [f"    {safe(f'{place}{hostile}')}" for place in range(4, 9)]
+    assert lines[start + 6] == f"    (its log: {log})"
     assert not any("done" in line for line in lines)
 
 
@@ -111,7 +180,7 @@ def test_those_that_failed_without_a_word_are_counted(
     silent = [make_job(f"job-{place}", "failed") for place in range(5)]
     jobs = [*silent, make_job("job-5", "failed", paths={"log": log})]
     lines = summary_lines(make_run(*jobs), [make_result(job.name, "failed") for job in jobs])
-    assert "job-5 failed; the last lines of its stderr:" in lines
+    assert "job-5 failed" in lines
     assert "+5 more failed" in lines
 
 
@@ -127,7 +196,9 @@ def test_without_a_test_the_validation_decides(make_result: MakeResult) -> None:
         make_result("b", history={"val_accuracy": [0.9, 0.7]}),
         make_result("c", "failed", history={"val_accuracy": [0.99]}),
     ]
-    assert best_job(results, {result.name: best_val_accuracy(result) for result in results}) == ("b", "val accuracy")
+    measure = measure_of(results)
+    values = {result.name: found[0] for result in results if (found := best_epoch(result, measure))}
+    assert best_job(results, values) == ("b", "val accuracy")
 
 
 @pytest.mark.parametrize(

@@ -286,3 +286,21 @@ def test_what_is_written_reads_the_same(value: dict[str, object]) -> None:
     assert problems == []
     assert node is not None
     assert plain(node) == {"a": value}
+
+
+@pytest.mark.parametrize("path", ["configs", "configs/*.yaml"])
+def test_numbers_in_names_are_counted(folder: Folder, path: str) -> None:
+    """x2 comes before x10: the place in the run decides the seed, and a person counts."""
+    for name in ("x10", "x2", "x1", "x100", "x02", "a"):
+        folder.write(f"configs/{name}.yaml")
+    assert names(folder.load(path)) == ["a", "x1", "x02", "x2", "x10", "x100"]
+
+
+@pytest.mark.parametrize(("file", "name"), [("ünï", "n"), ("日本", "job")])
+def test_a_job_that_is_called_otherwise_than_its_file_is_told(folder: Folder, file: str, name: str) -> None:
+    """In one line; a name of its own says nothing."""
+    (job,) = folder.load(folder.write(f"{file}.yaml", OWN)).jobs
+    (warning,) = job.warnings
+    assert (job.name, f"{file}.yaml: the job is called {name}:" in warning) == (name, True)
+    (job,) = folder.load(folder.write(f"{file}.yaml", OWN + "name: mine\n")).jobs
+    assert (job.name, job.warnings) == ("mine", ())

@@ -17,6 +17,7 @@ from parallel_ml.config.manager import (
     unique_path,
     write_process_config,
 )
+from parallel_ml.config.placeholders import misspelt
 from parallel_ml.core.batch import BatchPlan
 from parallel_ml.errors import StoreError
 from tests.unit.config.conftest import SECTIONS, Folder
@@ -65,7 +66,11 @@ def test_the_copy_of_a_training(folder: Folder) -> None:
         },
         "model_training": {
             "epochs": 4,
-            "checkpoint": {"filepath": "/runs/r1/jobs/a/checkpoints/best_model-r1-a.keras"},
+            "checkpoint": {
+                "filepath": "/runs/r1/jobs/a/checkpoints/best_model-r1-a.keras",
+                "every": "10m",
+                "keep": 3,
+            },
             "mixed_precision": False,
             "gradient_accumulation": 2,
         },
@@ -209,3 +214,38 @@ def test_python_is_our_own_where_path_has_none(folder: Folder) -> None:
     """Many systems have no `python` outside an environment."""
     loaded = load(folder, "command: [python, t.py]\nenv: {PATH: /nowhere}\n")
     assert command_line(loaded, Path("/c.yaml"), context())[0] == sys.executable
+
+
+@pytest.mark.parametrize(("given", "told"), [("500", 500), ("'500'", 500), ("90s", "90s"), ("1h30m", "5400s")])
+def test_how_often_a_state_is_saved(folder: Folder, given: str, told: int | str) -> None:
+    """A whole number counts updates; a time arrives in seconds."""
+    text = SECTIONS.replace("'best_model.keras'}", f"'best_model.keras', every: {given}}}")
+    assert resolve(load(folder, text), context())["model_training"]["checkpoint"]["every"] == told
+
+
+@pytest.mark.parametrize(
+    ("command", "found"),
+    [
+        (["python", "t.py", "{confg}"], ("confg", "config")),
+        (["python", "t.py", "--out={job_dirs}/x"], ("job_dirs", "job_dir")),
+        (["bash", "-c", "python t.py {checkpoint-dir} | tee log"], ("checkpoint-dir", "checkpoint_dir")),
+        (["python", "t.py", "{config}", "{fold}", "{Seed}", "{seed}x"], None),
+        (["python", "t.py", '{"seeds": 1}', "{a,seeds}", "{{seeds}}", "{}"], None),
+        (["bash", "-c", "echo ${names} ${seeds}"], None),
+        (["python", "-c", "print(f'{names}')"], None),
+        (["bash", "-c", """python -c 'print(f"{names}")'"""], None),
+        (["awk", "{names}; END {print}"], None),
+        (["bash", "-c", "cat x | awk '{names}'"], None),
+    ],
+)
+def test_a_slip_in_a_placeholder_is_noticed(command: list[str], found: tuple[str, str] | None) -> None:
+    """Where a bare word in braces is close to one; programs in other languages have braces of their own."""
+    assert misspelt(command) == found
+
+
+def test_a_slip_in_a_placeholder_is_a_warning(folder: Folder) -> None:
+    """It goes to the program as it is."""
+    (job,) = folder.load(folder.write("a.yaml", "command: [python, t.py, '{confg}']\n")).jobs
+    assert job.warnings == (
+        "a.yaml:1: command: {confg} is no placeholder and goes to the program as text; did you mean {config}?",
+    )

@@ -232,6 +232,18 @@ WRONG = {
         "model_training.checkpoint.filepath",
         "must end in .keras",
     ),
+    "a state saved never": (
+        DATA + "model_training: {epochs: 1, checkpoint: {every: 0}}\n",
+        2,
+        "model_training.checkpoint.every",
+        "a number of updates such as 500, or a time such as 10m",
+    ),
+    "no state kept": (
+        DATA + "model_training: {epochs: 1, checkpoint: {keep: 0}}\n",
+        2,
+        "model_training.checkpoint.keep",
+        "from 1 to 100",
+    ),
     "a checkpoint for each epoch": (
         DATA + "model_training: {epochs: 1, checkpoint: {filepath: 'm-{epoch}.keras'}}\n",
         2,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 from parallel_ml.core.codec import decode, encode
-from parallel_ml.core.model import Allocation, Attempt, GpuShare, Job, JobSpec, JobState, Outcome, OutcomeKind, RunState
+from parallel_ml.core.model import Allocation, Attempt, GpuShare, Job, JobSpec, JobState, RunState
+from parallel_ml.core.outcome import Outcome, OutcomeKind
 
 SHARE = GpuShare(0, "GPU-1", 4 << 30, 0.5, 0.5)
 ATTEMPT = Attempt(1, Allocation(0, (SHARE,), cpus=2), 32, 2, placed_at=1.5, outcome=Outcome(OutcomeKind.ERROR, 3))

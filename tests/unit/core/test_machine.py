@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from parallel_ml.core import machine as m
+from parallel_ml.core import stimuli as stim
 from parallel_ml.core.events import Record, RunCreated, record_from_json, record_to_json
 from parallel_ml.core.model import (
     Allocation,
@@ -20,10 +21,10 @@ from parallel_ml.core.model import (
     JobSpec,
     JobState,
     Machine,
-    OutcomeKind,
     ProcessId,
     RunState,
 )
+from parallel_ml.core.outcome import OutcomeKind
 from parallel_ml.core.recovery import LOSS_BUDGET, ExitFacts
 from parallel_ml.core.state import fold
 from parallel_ml.errors import InvalidTransition
@@ -37,21 +38,22 @@ HELD = {S.STARTING, S.RUNNING, S.PAUSING, S.STOPPING}
 GOOD = ExitFacts(code=0)
 BAD = ExitFacts(code=1)
 STIMULI = {
-    "placed": m.Placed("a", Allocation(0), None, 1),
-    "started": m.Started("a", 1, ME, ME),
-    "ended well": m.Ended("a", 1, GOOD),
-    "ended badly": m.Ended("a", 1, BAD),
-    "vanished": m.Ended("a", 1, ExitFacts(lost=True)),
-    "backoff over": m.BackoffOver("a"),
-    "grace over": m.GraceOver("a"),
-    "dependency failed": m.DependencyEnded("a", "b", S.FAILED),
-    "stop": m.Stop("a", "o"),
-    "kill": m.Stop("a", "o", at_once=True),
-    "timeout": m.Stop("a", cause=OutcomeKind.TIMEOUT),
-    "pause": m.Pause("a", "o"),
-    "freeze": m.Pause("a", "o", freeze=True),
-    "resume": m.Resume("a", "o"),
-    "retry": m.Retry("a", "o"),
+    "placed": stim.Placed("a", Allocation(0), None, 1),
+    "started": stim.Started("a", 1, ME, ME),
+    "ended well": stim.Ended("a", 1, GOOD),
+    "ended badly": stim.Ended("a", 1, BAD),
+    "vanished": stim.Ended("a", 1, ExitFacts(lost=True)),
+    "held": stim.Held("a", 1),
+    "backoff over": stim.BackoffOver("a"),
+    "grace over": stim.GraceOver("a"),
+    "dependency failed": stim.DependencyEnded("a", "b", S.FAILED),
+    "stop": stim.Stop("a", "o"),
+    "kill": stim.Stop("a", "o", at_once=True),
+    "timeout": stim.Stop("a", cause=OutcomeKind.TIMEOUT),
+    "pause": stim.Pause("a", "o"),
+    "freeze": stim.Pause("a", "o", freeze=True),
+    "resume": stim.Resume("a", "o"),
+    "retry": stim.Retry("a", "o"),
 }
 
 TABLE = [
@@ -82,6 +84,10 @@ TABLE = [
     ("pausing", "resume", "pausing"),
     ("pausing", "stop", "stopping"),
     ("pausing", "grace over", "pausing"),
+    ("pausing", "held", "frozen"),
+    ("running", "held", "late"),
+    ("stopping", "held", "late"),
+    ("frozen", "held", "late"),
     ("paused", "resume", "queued"),
     ("paused", "stop", "stopped"),
     ("frozen", "resume", "running"),
@@ -116,7 +122,7 @@ def job_in(state: str) -> Job:
     return Job(SPEC, S(state), (replace(attempt, ended_at=3.0),), due_at=5.0 if state == "retrying" else None)
 
 
-def step(state: RunState, stimulus: m.Stimulus, now: float = 10.0) -> m.Decision:
+def step(state: RunState, stimulus: stim.Stimulus, now: float = 10.0) -> stim.Decision:
     """Decide and fold, through the JSON form of each event."""
     decision = m.decide(state, stimulus, now)
     for event in decision.events:
@@ -145,7 +151,7 @@ def test_each_transition_leads_where_the_table_says(state: str, stimulus: str, e
 def test_every_transition_of_the_machine_is_in_the_table() -> None:
     """A transition that is added needs a row."""
     rows = {(S.PAUSED if state == "frozen" else S(state), type(STIMULI[name])) for state, name, _ in TABLE}
-    started_late = {(S.STOPPING, m.Started), (S.PAUSING, m.Started)}
+    started_late = {(S.STOPPING, stim.Started), (S.PAUSING, stim.Started)}
     assert set(m.TRANSITIONS) - rows == started_late
 
 
@@ -153,7 +159,7 @@ def test_a_stop_for_a_timeout_fails_the_job_and_says_the_limit() -> None:
     """Nobody asked for the end, so it is a failure."""
     run = RunState(jobs={"a": replace(job_in("running"), spec=replace(SPEC, timeout_s=60.0))})
     step(run, STIMULI["timeout"])
-    step(run, m.Ended("a", 1, ExitFacts(signal=15, asked="stop")))
+    step(run, stim.Ended("a", 1, ExitFacts(signal=15, asked="stop")))
     assert run.jobs["a"].state is S.FAILED
     assert run.jobs["a"].error == "it ran longer than its timeout of 60 s"
 
@@ -174,13 +180,31 @@ def test_a_resume_during_pausing_is_kept_and_carried_out() -> None:
     assert run.jobs["a"].state is S.QUEUED
 
 
+def test_a_resume_before_a_program_was_held_lets_it_go_on_at_once() -> None:
+    """It was asked for while nobody knew yet how the pause would end."""
+    run = RunState(jobs={"a": job_in("pausing")})
+    step(run, STIMULI["resume"])
+    decision = step(run, STIMULI["held"])
+    assert run.jobs["a"].state is S.RUNNING
+    assert [effect.command for effect in decision.effects if isinstance(effect, stim.TellShim)] == [stim.Command.THAW]
+
+
+def test_the_time_that_a_job_was_held_does_not_count_against_its_limit() -> None:
+    """An hour in memory is no hour of training."""
+    run = RunState(jobs={"a": replace(job_in("running"), spec=replace(SPEC, timeout_s=60.0))})
+    step(run, STIMULI["freeze"], now=10.0)
+    step(run, STIMULI["resume"], now=3610.0)
+    assert list(m.due(run, 3615.0)) == []
+    assert [type(one) for one in m.due(run, 3663.0)] == [stim.Stop]
+
+
 def test_failures_are_tried_again_with_a_doubled_wait_until_the_budget_is_used_up() -> None:
     """Three attempts: waits of 10 s and 20 s, then failed."""
     run = RunState(jobs={"a": Job(replace(SPEC, max_attempts=3, backoff_s=10.0))})
     waits = []
     for number in (1, 2, 3):
         step(run, STIMULI["placed"])
-        step(run, m.Ended("a", number, BAD), now=100.0)
+        step(run, stim.Ended("a", number, BAD), now=100.0)
         if run.jobs["a"].state is S.RETRYING:
             waits.append((run.jobs["a"].due_at or 0.0) - 100.0)
             assert list(m.due(run, 100.0)) == []
@@ -194,7 +218,7 @@ def test_lost_attempts_have_a_budget_of_their_own() -> None:
     run = RunState(jobs={"a": Job(SPEC)})
     for number in range(1, LOSS_BUDGET + 1):
         step(run, STIMULI["placed"])
-        step(run, m.Ended("a", number, ExitFacts(lost=True)))
+        step(run, stim.Ended("a", number, ExitFacts(lost=True)))
         if run.jobs["a"].state is S.RETRYING:
             step(run, STIMULI["backoff over"])
     assert run.jobs["a"].state is S.FAILED
@@ -229,7 +253,7 @@ def test_a_job_fails_with_the_job_that_it_needs() -> None:
 
 
 def test_a_lost_card_ends_the_attempts_that_hold_it_and_no_others() -> None:
-    """They have failed for a reason of their own; what is on other cards goes on."""
+    """They are tried again, on another card, which costs no failure; what is on other cards goes on."""
     on = {name: GpuShare(index, f"GPU-{name}", 1, 0.5, 0.5) for index, name in enumerate("ab")}
     run = RunState()
     for name, share in on.items():
@@ -240,9 +264,11 @@ def test_a_lost_card_ends_the_attempts_that_hold_it_and_no_others() -> None:
     stimuli = list(m.on_lost_devices(run, machine))
     assert [stimulus.job for stimulus in stimuli] == ["a"]
     step(run, stimuli[0])
-    step(run, m.Ended("a", 1, ExitFacts(signal=9, asked="stop")))
-    assert (run.jobs["a"].state, str(run.jobs["a"].attempts[0].outcome)) == (S.FAILED, "gpu_lost")
-    assert run.jobs["a"].error == "its GPU was lost: it fell off the bus or needs a reset"
+    step(run, stim.Ended("a", 1, ExitFacts(signal=9, asked="stop")))
+    job = run.jobs["a"]
+    assert (job.state, job.failures, job.losses) == (S.RETRYING, 0, 1)
+    assert str(job.attempts[0].outcome) == "gpu_lost"
+    assert job.attempts[0].error == "its GPU was lost: it fell off the bus or needs a reset"
 
 
 def valid(job: Job) -> None:
@@ -269,7 +295,7 @@ def test_no_order_of_stimuli_breaks_a_job(names: list[str], attempts: int) -> No
     fold(run, Record(1, 1.0, RunCreated("r", "", (spec,))))
     for name, now in zip(names, itertools.count(10), strict=False):
         stimulus = STIMULI[name]
-        if isinstance(stimulus, (m.Started, m.Ended)):
+        if isinstance(stimulus, (stim.Started, stim.Ended, stim.Held)):
             stimulus = replace(stimulus, attempt=max(1, len(run.jobs["a"].attempts)))
         before = run.jobs["a"]
         try:
@@ -278,7 +304,7 @@ def test_no_order_of_stimuli_breaks_a_job(names: list[str], attempts: int) -> No
             assert run.jobs["a"] == before
             continue
         valid(run.jobs["a"])
-        starts = [effect for effect in decision.effects if isinstance(effect, m.StartAttempt)]
+        starts = [effect for effect in decision.effects if isinstance(effect, stim.StartAttempt)]
         assert len(starts) == len(run.jobs["a"].attempts) - len(before.attempts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -22,10 +23,12 @@ from parallel_ml.gpu.leases import with_leases
 from parallel_ml.gpu.registry import Lease, Registry, default_folder
 from parallel_ml.store.files import write_json
 from parallel_ml.store.identity import identify
+from tests.nvml.standin import stranger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+__all__ = ["stranger"]
 
 CARD = Device(0, "GPU-a", "card", 16 * GIB)
 SECOND = Device(1, "GPU-b", "card", 16 * GIB)
@@ -52,15 +55,6 @@ def claim(job: str = "job", gib: float = 8, slots: float = 0.5, *uuids: str, shi
 def on_file(folder: Path) -> list[tuple[str, str, int]]:
     """Return (run, job, GiB) of each lease that is written down."""
     return [(lease.run, lease.job, lease.memory_bytes // GIB) for lease in Registry(folder).read()]
-
-
-@pytest.fixture
-def process() -> Iterator[subprocess.Popen[bytes]]:
-    """Return a process that lives until it is killed."""
-    started = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    yield started
-    started.kill()
-    started.communicate()
 
 
 def who(process: subprocess.Popen[bytes]) -> ProcessId:
@@ -142,40 +136,40 @@ class TestHolders:
         assert second.acquire([claim("b", 16, 1.0)], me(), [CARD])
 
     @pytest.mark.process
-    def test_the_lease_of_a_killed_holder_is_gone(self, tmp_path: Path, process: subprocess.Popen[bytes]) -> None:
+    def test_the_lease_of_a_killed_holder_is_gone(self, tmp_path: Path, stranger: subprocess.Popen[bytes]) -> None:
         """Nobody has to tidy up after kill -9."""
         first, second = Leases("run-1", tmp_path), Leases("run-2", tmp_path)
-        first.acquire([claim("a", 16, 1.0)], who(process), [CARD])
+        first.acquire([claim("a", 16, 1.0)], who(stranger), [CARD])
         assert second.acquire([claim("b", 16, 1.0)], me(), [CARD]) == []
-        process.kill()
-        process.wait()
+        stranger.kill()
+        stranger.wait()
         assert second.others() == ()
         assert second.acquire([claim("b", 16, 1.0)], me(), [CARD])
 
     @pytest.mark.process
     def test_a_lease_handed_over_lives_as_long_as_the_shim(
-        self, tmp_path: Path, process: subprocess.Popen[bytes]
+        self, tmp_path: Path, stranger: subprocess.Popen[bytes]
     ) -> None:
         """The supervisor may die; its shim still holds the part."""
         first = Leases("run-1", tmp_path)
         first.acquire([claim("a")], me(), [CARD])
-        first.hand_over("a", 1, who(process))
+        first.hand_over("a", 1, who(stranger))
         first.hand_over("unknown", 1, me())
         (lease,) = Leases("run-2", tmp_path).others()
-        assert lease.holder == who(process)
+        assert lease.holder == who(stranger)
 
     @pytest.mark.process
     def test_a_shim_holds_the_lease_of_a_supervisor_that_died_before_handing_over(
-        self, tmp_path: Path, process: subprocess.Popen[bytes]
+        self, tmp_path: Path, stranger: subprocess.Popen[bytes]
     ) -> None:
         """The shim's own file says who it is."""
         shim_file = tmp_path / "shim.json"
         Leases("run-1", tmp_path).acquire([claim("a", shim_file=shim_file)], dead(), [CARD])
-        write_json(shim_file, {"shim": vars(who(process)), "process": None})
+        write_json(shim_file, {"shim": vars(who(stranger)), "process": None})
         (lease,) = Leases("run-2", tmp_path).others()
-        assert lease.holder == who(process)
-        process.kill()
-        process.wait()
+        assert lease.holder == who(stranger)
+        stranger.kill()
+        stranger.wait()
         assert Leases("run-2", tmp_path).others() == ()
 
     def test_a_shim_has_a_while_to_come_up(self, tmp_path: Path) -> None:
@@ -281,6 +275,33 @@ class TestRegistry:
         (tmp_path / "leases.json").write_text(json.dumps({"leases": [entry]}), encoding="utf-8")
         assert Leases("run-1", tmp_path).others() == ()
 
+    def test_what_an_earlier_supervisor_leased_for_nothing_goes_with_it(self, tmp_path: Path) -> None:
+        """It died before it wrote down that it starts the job, which was stopped before the next one came to it."""
+        now = [1000.0]
+        wanted = claim("a", 16, 1.0, shim_file=tmp_path / "shim.json")
+        Leases("run-1", tmp_path, now=lambda: now[0]).acquire([wanted], dead(), [CARD, SECOND])
+        following = Leases("run-1", tmp_path, now=lambda: now[0])
+        assert following.acquire([claim("b", 16, 1.0, "GPU-b")], me(), [CARD, SECOND])
+        now[0] += 3600
+        assert following.acquire([claim("c", 16, 1.0)], me(), [CARD, SECOND])
+
+    def test_a_holder_in_another_container_is_told_by_its_shims_files(self, tmp_path: Path) -> None:
+        """Its number means nothing here; without those files nothing holds the card for ever."""
+        now = [1000.0]
+        elsewhere = replace(me(), namespace="pid:[1]")
+        leases = Leases("run-1", tmp_path, now=lambda: now[0])
+        leases.acquire([claim("a", shim_file=tmp_path / "shim.json")], elsewhere, [CARD])
+        other = Leases("run-2", tmp_path, now=lambda: now[0])
+        assert [lease.job for lease in other.others()] == ["a"]
+        now[0] += 60
+        assert other.others() == ()
+        (tmp_path / "start.json").write_text("{}")
+        write_json(tmp_path / "shim.json", {"shim": vars(elsewhere), "locked": True})
+        with (tmp_path / "start.json").open() as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            assert [lease.job for lease in other.others()] == ["a"]
+        assert other.others() == ()
+
     def test_a_lost_file_is_made_anew_by_those_who_live(self, tmp_path: Path) -> None:
         """A cleaner of /tmp, or the end of a session, takes no lease away for good."""
         first, second = Leases("run-1", tmp_path), Leases("run-2", tmp_path)
@@ -334,12 +355,10 @@ class TestRegistry:
         assert oct((folder / "leases.json").stat().st_mode & 0o777) == "0o600"
 
     def test_where_the_registry_is(self, tmp_path: Path) -> None:
-        """The variable, else the session's folder, else a folder of the user's own in /tmp."""
-        assert default_folder({"PARALLEL_ML_LEASES": "/a/b", "XDG_RUNTIME_DIR": str(tmp_path)}) == tmp_path.__class__(
-            "/a/b"
-        )
-        assert default_folder({"XDG_RUNTIME_DIR": str(tmp_path)}) == tmp_path / "parallel_ml"
-        assert str(default_folder({"XDG_RUNTIME_DIR": "/nowhere"})) == f"/tmp/parallel_ml-{os.getuid()}"
+        """Where the variable says, else in a folder of the user's own that no logout removes and that cron sees too."""
+        assert str(default_folder({"PARALLEL_ML_LEASES": "/a/b", "XDG_RUNTIME_DIR": str(tmp_path)})) == "/a/b"
+        for environ in ({"XDG_RUNTIME_DIR": str(tmp_path)}, {}):
+            assert str(default_folder(environ)) == f"/tmp/parallel_ml-{os.getuid()}"
 
 
 class TestWithLeases:
@@ -429,6 +448,7 @@ from pathlib import Path
 from parallel_ml.core.model import Allocation, Device, GpuShare
 from parallel_ml.gpu import Claim, Leases
 from parallel_ml.store.identity import identify
+from tests.nvml.standin import stranger
 
 run, folder, trace = sys.argv[1], Path(sys.argv[2]), open(sys.argv[3], "w")
 GIB = 2**30

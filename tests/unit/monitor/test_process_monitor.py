@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from parallel_ml.monitor.follow import FileFollower
+from parallel_ml.monitor.follow import FileFollower, Growth, parse_line
 from parallel_ml.monitor.history import build_history
 from parallel_ml.monitor.process_monitor import EventKind, MonitorEvent, ProcessMonitor
 
@@ -94,6 +94,38 @@ def test_metrics_that_come_later_are_none_before(tmp_path: Path) -> None:
         "loss": [2, None],
         "acc": [None, 1],
     }
+
+
+def test_another_file_of_the_same_number_is_read_from_its_beginning(tmp_path: Path) -> None:
+    """The system gives the number of a removed file to the next one; so what stands before the place is looked at."""
+    path = tmp_path / "x"
+    path.write_bytes(b"one\ntwo\n")
+    follower = FileFollower(path)
+    follower.poll()
+    path.write_bytes(b"one\nnot two\nthree\n")  # the same inode
+    growth = follower.poll()
+    assert (growth.lines, growth.restarted) == ((b"one", b"not two", b"three"), True)
+    with path.open("ab") as stream:
+        stream.write(b"four\n")
+    assert follower.poll() == Growth((b"four",))
+    assert follower.poll() == Growth()
+
+
+def test_a_line_nested_without_end_is_no_record() -> None:
+    """As a program may print it."""
+    assert parse_line(b"[" * 100_000) is None
+
+
+def test_a_file_that_cannot_be_read_is_told_once(tmp_path: Path, job_dir: Path) -> None:
+    """Not at each look."""
+    (job_dir / "metrics.jsonl").mkdir()
+    monitor, seen = ProcessMonitor(tmp_path), list[str]()
+    monitor.subscribe(lambda event: seen.append(event.data["text"]), "note")
+    monitor.watch("a")
+    for _ in range(5):
+        monitor.poll()
+    assert len(seen) == 1
+    assert "metrics.jsonl" in seen[0]
 
 
 def test_a_file_that_shrinks_is_read_from_its_beginning(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,26 @@ def test_a_job_is_sampled_at_once_and_then_when_it_is_time(tmp_path: Path, files
     for _ in range(100):
         sampler.poll([job()])
     assert len(lines(files)) == 1
+
+
+def test_a_clock_that_is_set_changes_no_figure(
+    tmp_path: Path, files: AttemptLayout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Spans are told by the time since boot."""
+    sampler, really = Sampler(RunLayout(tmp_path), lambda: ()), time.time
+    burn = "import time\nwhile time.process_time() < 0.4: pass"
+    subprocess.run([sys.executable, "-IS", "-c", burn], check=True)
+    for shift in (0.0, -3600.0, 7200.0):
+        monkeypatch.setattr(time, "time", lambda shift=shift: really() + shift)
+        sampler._look_at = sampler._sample_all_at = 0.0
+        sampler.poll([job()])
+    me = identify()
+    assert me is not None
+    steady = time.clock_gettime(time.CLOCK_BOOTTIME) - me.start_ticks / os.sysconf("SC_CLK_TCK")
+    assert len(lines(files)) == 3
+    for line in lines(files):
+        assert line["cpu_seconds"] >= 0.3
+        assert line["cpu_mean_percent"] == pytest.approx(100 * line["cpu_seconds"] / steady, rel=0.5)
 
 
 def test_jobs_that_do_not_run_cost_nothing(tmp_path: Path, files: AttemptLayout) -> None:
@@ -99,6 +121,8 @@ def test_the_end_has_the_totals_also_of_a_job_too_short_to_be_sampled(tmp_path: 
         "cpu_mean_percent": 150.0,
         "memory_peak_mb": 80.0,
         "gpu_memory_peak_mb": 7.0,
+        "energy_wh": None,
+        "energy_estimated": None,
         "ended": True,
     }
 

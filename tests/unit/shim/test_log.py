@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from parallel_ml.monitor.follow import LogFollower
-from parallel_ml.runtime.shim.log import LogWriter
+from parallel_ml.runtime.shim.lines import LineSplitter
+from parallel_ml.runtime.shim.log import PICTURE_EVERY_S, LogWriter
 
 CAP = 1 << 20
 
@@ -140,5 +141,68 @@ def test_a_reader_that_is_left_behind_begins_with_what_there_is(paths: tuple[Pat
     log.write("stdout", numbered(100, 30_000))
     missed = follower.poll()
     assert len(first) == 100
-    assert [json.loads(line) for line in missed] == records(paths[1], paths[0])
+    note, *found = [json.loads(line) for line in missed]
+    assert found == [record for record in records(paths[1], paths[0]) if "dropped" not in record]
+    assert note["dropped"] == 30_100 - len(found)
     assert follower.poll() == ()
+
+
+def test_a_reader_that_missed_nothing_is_told_of_nothing_dropped(paths: tuple[Path, Path]) -> None:
+    """The notes at the heads of the files are for those who come later."""
+    log, follower = writer(paths), LogFollower(*paths)
+    seen: list[dict[str, object]] = []
+    for first in range(0, 30_000, 1_000):
+        log.write("stdout", numbered(first, 1_000))
+        seen += [json.loads(line) for line in follower.poll()]
+    assert len(seen) == 30_000
+    assert not any("dropped" in record for record in seen)
+
+
+def test_a_small_piece_of_a_log_is_read_at_a_time(paths: tuple[Path, Path]) -> None:
+    """The rest comes with the next looks, each line once; the note of what was dropped stands at the head alone."""
+    writer(paths).write("stdout", numbered(0, 30_000))
+    follower = LogFollower(*paths)
+    pieces = []
+    while piece := follower.poll(50_000):
+        pieces.append(piece)
+    note, *found = [json.loads(line) for piece in pieces for line in piece]
+    assert (len(pieces) > 5, follower.caught_up, note["dropped"]) == (True, True, 30_000 - len(found))
+    assert [record["message"] for record in found] == [f"line {number}" for number in range(note["dropped"], 30_000)]
+
+
+def test_the_pieces_of_a_long_line_are_dropped_as_one_line(paths: tuple[Path, Path]) -> None:
+    """What a progress bar looked like is none."""
+    log, splitter = writer(paths), LineSplitter()
+    now = log._told_at["stderr"] = -PICTURE_EVERY_S
+    for number in range(4_000):
+        log.write("stdout", [("x" * 200, True)] * 5 + [(f"line {number}", False)])
+        splitter.feed(b"\r%d%%" % number)
+        log._told_at["stderr"] = now
+        log.show("stderr", splitter)
+    found = records(paths[1], paths[0])
+    whole = [record for record in found if not {"partial", "progress", "dropped"} & set(record)]
+    assert any("progress" in record for record in found)
+    assert records(paths[0])[0]["dropped"] == 4_000 - len(whole)
+
+
+def test_a_picture_of_a_bar_is_written_now_and_then(paths: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long after the stream's last line, once for each picture, and marked; the line itself comes when it ends."""
+    now = 100.0
+    monkeypatch.setattr("parallel_ml.runtime.shim.log.time.monotonic", lambda: now)
+    log, splitter = writer(paths, None), LineSplitter()
+    log.write("stderr", splitter.feed(b"begin\n"))
+    for data in (b"\r10%", b"\r20%", b"", b"\r30%", b"\r\x1b[K100%\n"):
+        now += PICTURE_EVERY_S * 0.75
+        log.write("stderr", splitter.feed(data))
+        log.show("stderr", splitter)
+    told = [(record["message"], record.get("progress", False)) for record in records(paths[0])]
+    assert told == [("begin", False), ("20%", True), ("30%", True), ("\x1b[K100%", False)]
+
+
+def test_a_line_that_is_not_drawn_again_is_no_picture(paths: tuple[Path, Path]) -> None:
+    """It comes when it is whole."""
+    log, splitter = writer(paths, None), LineSplitter()
+    splitter.feed(b"10%\rdone\nhalf a line")
+    log._told_at["stdout"] = -PICTURE_EVERY_S
+    log.show("stdout", splitter)
+    assert paths[0].read_bytes() == b""

@@ -186,6 +186,70 @@ def test_the_figures_of_a_batch_under_a_heading_are_left_alone() -> None:
     )
 
 
+MNIST = "Train Epoch: {} [{}/60000 ({}%)]\tLoss: {}"
+TEST_SET = "Test set: Average loss: 0.8026, Accuracy: 943/1000 (94%)"
+
+
+def test_the_examples_of_pytorch_tell_an_epoch_with_its_test() -> None:
+    """The last loss of the training, and what the examples call a test is looked at after each epoch."""
+    first, second = read(
+        MNIST.format(1, 0, 0, 2.3),
+        MNIST.format(1, 12800, 21, 2.2),
+        "",
+        TEST_SET,
+        MNIST.format(2, 0, 0, 0.5),
+        "Validation set: Average loss: 0.5, Accuracy: 9900/10000 (99.00%)",
+    )
+    assert first == Found(1, None, {"train_loss": 2.2, "val_loss": 0.8026, "val_accuracy": 0.943}, certain=False)
+    assert second == Found(2, None, {"train_loss": 0.5, "val_loss": 0.5, "val_accuracy": 0.99}, certain=False)
+
+
+def test_the_last_batch_of_an_epoch_tells_it() -> None:
+    """One more step would be beyond the end; where no test follows, nothing else says that the epoch is over."""
+    assert read(*(MNIST.format(1, done, done // 600, done / 1e5) for done in (0, 25600, 51200))) == [
+        Found(1, None, {"train_loss": 0.512}, certain=False)
+    ]
+
+
+def test_a_test_line_after_a_bar_belongs_to_its_epoch() -> None:
+    """As the examples of PyTorch with tqdm around the batches."""
+    train, test = read("Epoch 1: " + BAR.format(", loss=0.12"), "", TEST_SET)
+    assert (train.epoch, train.figures) == (1, {"train_loss": 0.12})
+    assert (test.epoch, test.figures) == (1, {"val_loss": 0.8026, "val_accuracy": 0.943})
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (),
+        ("Epoch 1 loss 0.5", "Epoch 2 loss 0.25"),
+        ("Epoch 1 loss 0.5 val_loss 0.75",),
+    ],
+    ids=["before", "at the end alone", "beside a validation"],
+)
+def test_a_test_that_is_of_no_epoch_is_left_alone(lines: tuple[str, ...]) -> None:
+    """Before the training, after all of it, or beside a validation."""
+    assert len(read(*lines, TEST_SET)) == len(lines)
+
+
+def test_the_bar_that_lightning_draws_with_rich_counts_from_0() -> None:
+    """`Epoch 3/3` is the last of four; its figures may go on in the next line."""
+    bar = "Epoch 3/3 {} 8/8 0:00:00 • 0:00:00 470.67it/s v_num: 0.000 val_loss: 1.259   "
+    wrapped = " " * 60 + "train_loss: 1.445 "
+    first, second = read(bar.format("━" * 17), wrapped, wrapped)
+    assert first == Found(3, 4, {"val_loss": 1.259}, certain=True)
+    assert second == Found(3, 4, {"train_loss": 1.445}, certain=True)
+    assert read(bar.replace("8/8", "3/8").format("━━╸━")) == []
+
+
+def test_a_bar_of_rich_that_is_drawn_again_shows_an_epoch_when_the_next_begins() -> None:
+    """A full one may have the figures of the epoch before; of the last epoch there is no other."""
+    bar = "\x1b[1A\x1b[2KEpoch {}/1  \x1b[35m━━━━\x1b[0m {}/8 \x1b[2m0:00:00 • 0:00:00\x1b[0m 470.6it/s val_loss: {}   "
+    pictures = (bar.format(0, 0, 9), bar.format(0, 8, 9), bar.format(1, 0, 0.5), bar.format(1, 4, 0.5))
+    assert read(*pictures) == [Found(0, 2, {"val_loss": 0.5}, certain=True)]
+    assert read(bar.format(1, 8, 0.25)) == [Found(1, 2, {"val_loss": 0.25}, certain=True)]
+
+
 @pytest.mark.parametrize(
     "lines",
     [
@@ -218,5 +282,6 @@ def test_a_long_line_costs_no_time() -> None:
         "epoch=1 " + "a=b," * 450 + "!",
         "Epoch 1 loss " + "1" * 1800,
         "epoch " * 300,
+        "epoch" + " " * 900 + "x",
     ):
         assert read(text) == []

@@ -69,8 +69,19 @@ def test_a_damaged_line_in_the_middle_is_an_error_that_says_where(tmp_path: Path
     written(path, 3)
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(lines[0] + b"garbage\n" + lines[2])
-    with pytest.raises(StoreError, match="event after number 1 cannot be read"):
+    with pytest.raises(StoreError, match=r"events\.jsonl:2: this line is no event.*parallel-ml clean"):
         Journal(path)
+
+
+def test_the_line_that_is_damaged_is_counted_from_the_beginning(tmp_path: Path) -> None:
+    """Also where only the end is read."""
+    path = tmp_path / "events.jsonl"
+    written(path, 3)
+    _, offset = read_records(path)
+    with path.open("ab") as stream:
+        stream.write(b"{garbage}\n")
+    with pytest.raises(StoreError, match=r"events\.jsonl:4: this line is no event"):
+        read_records(path, offset)
 
 
 def test_an_event_of_a_newer_format_is_refused(tmp_path: Path) -> None:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from parallel_ml.core.events import JobFinished, RunCreated
 from parallel_ml.core.model import JobSpec, JobState
-from parallel_ml.errors import RunLocked, StoreError
+from parallel_ml.errors import RunLocked, StoreError, UsageError
 from parallel_ml.store.files import last_lines, write_whole
 from parallel_ml.store.layout import RunLayout
 from parallel_ml.store.orders import OrderKind, drop_order, file_order, new_order, pending_orders
 from parallel_ml.store.run_store import RunStore, create_run, new_run_id
 from parallel_ml.store.run_view import RunView
-from parallel_ml.store.runs import find_run, remember_run, runs_folder
+from parallel_ml.store.runs import find_only_run, find_run, remember_run, runs_folder
 
 SPECS = tuple(JobSpec(n, name, f"{name}.yaml", "command", seed=n) for n, name in enumerate(("a", "b")))
 
@@ -36,7 +40,9 @@ def test_a_run_has_one_driver(layout: RunLayout) -> None:
     RunStore(layout).close()
 
 
-@pytest.mark.parametrize("cache", ["whole", "missing", "torn", "ahead", "foreign"])
+@pytest.mark.parametrize(
+    "cache", ["whole", "missing", "torn", "ahead", "foreign", "negative", "within a line", "list", "deep", "odd jobs"]
+)
 def test_the_state_does_not_depend_on_the_cache(layout: RunLayout, cache: str) -> None:
     """`state.json` may be deleted, torn or newer than the log at will."""
     store = RunStore(layout)
@@ -54,9 +60,67 @@ def test_the_state_does_not_depend_on_the_cache(layout: RunLayout, cache: str) -
         layout.state.write_text('{"v": 1, "offset": 1000000, "state": {}}')
     elif cache == "foreign":
         layout.state.write_text('{"v": 2, "state": 7}')
+    elif cache in ("negative", "within a line"):
+        told = json.loads(layout.state.read_text())
+        told["offset"] = -5 if cache == "negative" else told["offset"] - 3
+        layout.state.write_text(json.dumps(told))
+    elif cache == "list":
+        layout.state.write_text('{"v": 1, "offset": 0, "state": []}')
+    elif cache == "deep":
+        layout.state.write_text("[" * 100_000)
+    elif cache == "odd jobs":
+        told = json.loads(layout.state.read_text())
+        layout.state.write_text(json.dumps({**told, "state": {**told["state"], "jobs": [1]}}))
     status = RunView(layout).status()
     assert [(job.name, job.state, job.error) for job in status.jobs] == [("a", "stopped", None), ("b", "failed", "no")]
     assert status.supervisor == "gone"
+
+
+def test_a_run_that_was_removed_is_not_made_anew(layout: RunLayout) -> None:
+    """By a supervisor that comes a moment later."""
+    shutil.rmtree(layout.dir)
+    with pytest.raises(StoreError, match="there is no run here"):
+        RunStore(layout)
+    assert not layout.dir.exists()
+
+
+def test_a_folder_that_may_not_be_read_hides_no_run(layout: RunLayout) -> None:
+    """Such as the `lost+found` of a disk."""
+    closed = layout.dir.parent / "lost+found"
+    closed.mkdir(mode=0)
+    if os.access(closed, os.R_OK):
+        pytest.skip("this user may read everything")
+    folder = runs_folder(layout.dir.parent, {}, layout.dir)
+    assert folder.run_ids() == [layout.dir.name]
+    assert find_run(folder, None, {}).dir == layout.dir
+
+
+def test_the_index_of_runs_keeps_no_run_waiting(layout: RunLayout, tmp_path: Path) -> None:
+    """Another command that was stopped holds its lock; the runs are found in their folder all the same."""
+    environ = {"XDG_STATE_HOME": str(tmp_path)}
+    remember_run(layout, environ)
+    with (tmp_path / "parallel_ml" / "runs.jsonl").open("r+") as index:
+        fcntl.flock(index, fcntl.LOCK_EX)
+        remember_run(RunLayout(tmp_path / "other"), environ)
+        assert len(index.readlines()) == 1
+
+
+def test_a_run_that_is_to_go_must_be_named_without_doubt(layout: RunLayout, tmp_path: Path) -> None:
+    """By a name that no other run has; a link is not followed to what it stands for."""
+    folder = runs_folder(layout.dir.parent, {}, tmp_path)
+    assert find_only_run(folder, "night", {}).dir == layout.dir
+    assert find_only_run(folder, layout.dir.name[:8], {}).dir == layout.dir
+    link = layout.dir.parent / "link"
+    link.symlink_to(layout.dir)
+    with pytest.raises(UsageError, match="is a link"):
+        find_only_run(folder, str(link), {})
+    link.unlink()
+    second = RunLayout(layout.dir.parent / new_run_id(1.0))
+    create_run(second, RunCreated(second.dir.name, "night", SPECS), {"name": "night"}, {"a": "", "b": ""}, 1.0)
+    assert find_run(folder, "night", {}).dir == second.dir
+    with pytest.raises(UsageError, match="night fits 2 runs"):
+        find_only_run(folder, "night", {})
+    assert find_only_run(folder, layout.dir.name, {}).dir == layout.dir
 
 
 def test_nothing_is_in_the_cache_before_it_is_in_the_log(layout: RunLayout) -> None:

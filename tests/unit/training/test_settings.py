@@ -109,3 +109,25 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     """The path stands in the error."""
     with pytest.raises(TrainingError, match=r"none\.yaml: cannot be read: No such file"):
         read_settings(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("given", "updates", "seconds", "keep"),
+    [({}, None, 600.0, 3), ({"every": 500, "keep": 5}, 500, 600.0, 5), ({"every": "90s"}, None, 90.0, 3)],
+)
+def test_when_a_state_is_saved(
+    tmp_path: Path, given: dict[str, Any], updates: int | None, seconds: float, keep: int
+) -> None:
+    """A whole number counts updates, a time is a time."""
+    model = read(tmp_path, tree(checkpoint={"filepath": "/job/best.keras", **given})).model
+    assert (model.save_every_updates, model.save_every_s, model.keep) == (updates, seconds, keep)
+
+
+@pytest.mark.parametrize(("given", "expected"), [({}, 16), ({"evaluation_batch_size": 4}, 4)])
+def test_validation_and_test_may_have_a_batch_of_their_own(
+    tmp_path: Path, given: dict[str, int], expected: int
+) -> None:
+    """A lack of memory there need not touch the training."""
+    whole = tree()
+    whole["data_preprocessing"] |= given
+    assert read(tmp_path, whole).data.judged_at_a_time == expected
