@@ -64,13 +64,15 @@ class AttemptPreparer:
         token = secrets.token_hex(16)
         folder = _working_folder(loaded, cwd)
         env = self._environment(job, attempt, loaded, config, token)
-        argv, env = self._provenance.pinned(job, command_line(loaded, config, context), env, folder)
+        command = command_line(loaded, config, context)
+        argv, env = self._provenance.pinned(job, command, env, folder)
         plan = {
             "v": 1,
             "token": token,
             "process_id": job.spec.position,
             "attempt": attempt.number,
             "argv": argv,
+            "program": command[0],
             "cwd": str(folder),
             "grace_s": job.spec.grace_s,
             "built_in": loaded.config.built_in,

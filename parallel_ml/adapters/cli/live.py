@@ -61,13 +61,14 @@ class LiveDisplay:
         above = cast("TextIO", _Above(self._above))
         thread = threading.Thread(target=self._draw_on, name="display", daemon=True)
         with contextlib.redirect_stderr(above), contextlib.redirect_stdout(above):
-            self._painter.begin()
-            thread.start()
-            try:
+            try:  # Ctrl-C may come before the thread is known to run
+                self._painter.begin()
+                thread.start()
                 yield
             finally:
                 self._over.set()
-                thread.join()
+                if thread.is_alive():
+                    thread.join()
                 with self._lock:
                     self._painter.end()
 

@@ -109,8 +109,10 @@ class Guard:
         for handle in outs:
             os.close(handle)
         if failure is not None:
-            self.log.say(f"cannot start {failure.filename}: {failure.strerror}")
-            self._finish(spawn_error=f"cannot start {failure.filename}: {failure.strerror}")
+            place = failure.filename  # of a program that was copied: as the user knows it
+            named = self.plan.get("program", place) if place == self.plan["argv"][0] else place
+            self.log.say(f"cannot start {named}: {failure.strerror}")
+            self._finish(spawn_error=f"cannot start {named}: {failure.strerror}")
             return 0
         self.log.pid = pid
         self.process, self.started = tree.identity(pid), time.time()
