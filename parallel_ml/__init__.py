@@ -16,10 +16,13 @@ if TYPE_CHECKING:
     from parallel_ml.gpu.manager import GPUManager
     from parallel_ml.monitor.process_monitor import ProcessMonitor
     from parallel_ml.runtime.executor import ParallelMLExecutor
+    from parallel_ml.training.alert_callback import AlertCallback
     from parallel_ml.training.parameters import params
     from parallel_ml.training.reporting import checkpoint_dir, report, should_stop
+    from parallel_ml.training_monitor import TrainingMonitor
 
 __all__ = [
+    "AlertCallback",
     "ConfigError",
     "ConfigManager",
     "GPUManager",
@@ -29,6 +32,7 @@ __all__ = [
     "ParallelMLExecutor",
     "ProcessMonitor",
     "RunStatus",
+    "TrainingMonitor",
     "__version__",
     "checkpoint_dir",
     "params",
@@ -39,6 +43,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AlertCallback": "parallel_ml.training.alert_callback",
     "ConfigError": "parallel_ml.errors",
     "ConfigManager": "parallel_ml.config.manager",
     "GPUManager": "parallel_ml.gpu.manager",
@@ -48,6 +53,7 @@ _HOMES = {
     "ParallelMLExecutor": "parallel_ml.runtime.executor",
     "ProcessMonitor": "parallel_ml.monitor.process_monitor",
     "RunStatus": "parallel_ml.core.status",
+    "TrainingMonitor": "parallel_ml.training_monitor",
     "checkpoint_dir": "parallel_ml.training.reporting",
     "params": "parallel_ml.training.parameters",
     "report": "parallel_ml.training.reporting",

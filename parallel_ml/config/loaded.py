@@ -9,9 +9,11 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from parallel_ml.config.alerts import AlertSettings, read_alerts
 from parallel_ml.config.environment import expand
-from parallel_ml.config.fields import shell_operator
+from parallel_ml.config.fields import located, shell_operator
 from parallel_ml.config.loading import Source, load, shape_problem
+from parallel_ml.config.notifications import KEY, read_section
 from parallel_ml.config.placeholders import misspelt
 from parallel_ml.config.schema import LONGEST_NAME, Config
 from parallel_ml.config.tree import Node, find, in_order, plain
@@ -38,6 +40,8 @@ class LoadedConfig:
         values: `raw` with its variables replaced.
         cwd: What relative paths in it are relative to: the folder where the run was started.
         tree: The document, to name lines in messages.
+        alerts: The rules that are watched while it runs.
+        notifies: Whether it has a `notifications:` of its own, which is in neither `raw` nor `values`.
     """
 
     source: str
@@ -48,6 +52,8 @@ class LoadedConfig:
     values: dict[str, Any] = field(repr=False)
     cwd: Path
     tree: Node = field(repr=False, compare=False)
+    alerts: AlertSettings = field(default_factory=AlertSettings)
+    notifies: bool = False
 
     def spec(self, position: int) -> JobSpec:
         """Return what the job is, at a 0-based position of the run."""
@@ -158,8 +164,15 @@ def name_of_file(path: str) -> str:
 def _checked(
     tree: Node, source: str, cwd: Path, environ: Mapping[str, str]
 ) -> tuple[LoadedConfig | None, list[ConfigProblem]]:
-    expanded, unset = expand(tree, environ)
-    config, invalid = validate(expanded, tree)
+    written, notifications = _without(tree, KEY)
+    expanded, unset = expand(written, environ)
+    config, invalid = validate(expanded, written)
+    alerts, wrong = read_alerts(rules) if (rules := expanded.child("alerts")) is not None else (AlertSettings(), [])
+    if notifications is not None:
+        folder = located(source, cwd).parent
+        _, found = read_section(notifications, cwd=cwd, folder=folder, environ=environ)
+        wrong = [*wrong, *found]
+    invalid = [*invalid, *wrong]
     problems = unset + [found for found in invalid if not any(_within(problem.key, found.key) for problem in unset)]
     if config is None or problems:
         return None, problems
@@ -168,8 +181,27 @@ def _checked(
     if not config.name and not Path(source).stem.isascii():
         doubtful = chain([_shortened(source, name)], doubtful)
     warnings = tuple(str(found) for found in doubtful)
-    loaded = LoadedConfig(source, name, config, plain(tree), warnings, plain(expanded), cwd, tree)
+    loaded = LoadedConfig(
+        source,
+        name,
+        config,
+        plain(written),
+        warnings,
+        plain(expanded),
+        cwd,
+        tree,
+        alerts or AlertSettings(),
+        notifications is not None,
+    )
     return loaded.renamed(name), []
+
+
+def _without(tree: Node, key: str) -> tuple[Node, Node | None]:
+    """Return a document without one of its keys, and what stands there."""
+    found = tree.child(key)
+    if found is None:
+        return tree, None
+    return replace(tree, value={name: child for name, child in tree.value.items() if name != key}), found
 
 
 def _within(key: str, other: str) -> bool:

@@ -17,7 +17,7 @@ from parallel_ml.config.yaml_text import dump
 from parallel_ml.core.batch import BatchPlan
 from parallel_ml.store.files import write_whole
 
-_NOT_FOR_THE_PROCESS = frozenset({"code", "env", "extends", "notifications"})
+_NOT_FOR_THE_PROCESS = frozenset({"alerts", "code", "env", "extends", "notifications"})
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class ProcessContext:
         allocation: The grant as users read it, or None.
         cwd: The folder where the run was started.
         cpus: The cores for the attempt's threads, or None for the framework's default.
+        rates_file: What is ordered for the learning rate while it trains, or None.
         evaluation_batch_size: Samples at a time in validation and test where that is less than in training, or None.
     """
 
@@ -51,6 +52,7 @@ class ProcessContext:
     history_file: Path
     result_file: Path
     evaluation_batch_size: int | None = None
+    rates_file: Path | None = None
 
 
 def resolve(loaded: LoadedConfig, context: ProcessContext) -> dict[str, Any]:
@@ -142,6 +144,7 @@ def _process(loaded: LoadedConfig, context: ProcessContext) -> dict[str, Any]:
         "attempt_dir": str(context.attempt_dir),
         "checkpoint_dir": str(context.checkpoint_dir),
         "result_file": str(context.result_file),
+        "rates_file": str(context.rates_file) if context.rates_file else None,
         "cpus": context.cpus,
     }
 

@@ -18,7 +18,7 @@ from parallel_ml.config.sections import MAX_BATCH, DataPreprocessing, ModelTrain
 from parallel_ml.core.units import GIB, MIB
 
 NOT_YET: dict[tuple[str, ...], frozenset[str]] = {
-    (): frozenset(("alerts", "links", "notifications", "on_supervisor_loss", "sweep", "tracking", "warm")),
+    (): frozenset(("links", "on_supervisor_loss", "sweep", "tracking", "warm")),
     ("data_preprocessing",): frozenset(("feature_columns", "target_column", "train_data_path")),
     ("model_training",): frozenset(("distribute",)),
 }
@@ -163,6 +163,9 @@ class Config(Section):
     data_preprocessing: DataPreprocessing | None = None
     model_training: ModelTraining | None = None
     result_analysis: ResultAnalysis | None = None
+    # Read in full by `alerts` and `notifications`, which say more than a schema could.
+    alerts: Any = None
+    notifications: Any = None
 
     @field_validator("cwd", "metrics_from_output", "pause_signal", mode="after")
     @classmethod

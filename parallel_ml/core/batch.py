@@ -1,4 +1,4 @@
-"""Batch size and gradient accumulation for a memory grant, and what running out of it changes."""
+"""Batch size and gradient accumulation for a memory grant."""
 
 from __future__ import annotations
 
@@ -21,32 +21,6 @@ class BatchPlan:
     def effective(self) -> int:
         """Samples that go into one update of the weights."""
         return self.batch_size * self.accumulation
-
-
-@dataclass(frozen=True)
-class Adjustment:
-    """How a job's further attempts differ from what was asked for, since one ran out of memory (`ladder.py`).
-
-    Attributes:
-        steps: Steps that were taken, of any kind.
-        halvings: Of these, how often the batch was halved.
-        batch_size: Samples at a time, and with `accumulation` as many an update as before; None is as asked for.
-        evaluation_batch_size: Samples at a time while the model is judged; None is as in training.
-        gpu_memory_bytes: The grant on each card; None is as asked for.
-        on_cpu: No card any more.
-    """
-
-    steps: int = 0
-    halvings: int = 0
-    batch_size: int | None = None
-    accumulation: int | None = None
-    evaluation_batch_size: int | None = None
-    gpu_memory_bytes: int | None = None
-    on_cpu: bool = False
-
-
-AS_ASKED = Adjustment()
-"""Nothing differs from what was asked for."""
 
 
 def batch_cap(memory_limit_mb: int | None) -> int | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from parallel_ml.core.batch import Adjustment
+from parallel_ml.core.adjustments import Adjustment, RateCut
 from parallel_ml.core.codec import decode, encode
 from parallel_ml.core.model import Allocation, JobSpec, JobState, Machine, ProcessId
 from parallel_ml.core.outcome import Diagnosis, Outcome, OutcomeKind
@@ -163,6 +163,15 @@ class MemoryRecovered(JobEvent):
 
 
 @dataclass(frozen=True)
+class RateCutOrdered(JobEvent):
+    """The training is to lower its learning rate; kept for further attempts, too."""
+
+    cut: RateCut
+    reason: str
+    order: str | None = None
+
+
+@dataclass(frozen=True)
 class RetryScheduled(JobEvent):
     """The job is queued again at `due_at`."""
 
@@ -238,6 +247,7 @@ EVENTS: dict[str, type[Event]] = {
         JobReleased,
         ResumeWanted,
         MemoryRecovered,
+        RateCutOrdered,
         RetryScheduled,
         JobQueued,
         JobFinished,

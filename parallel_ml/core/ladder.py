@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from parallel_ml.core.batch import Adjustment
+from parallel_ml.core.adjustments import Adjustment
 from parallel_ml.core.outcome import OutcomeKind
 from parallel_ml.core.room import Room, card_count, serves
 from parallel_ml.core.units import MIB, format_size

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from parallel_ml.core import events as ev
+from parallel_ml.core.adjustments import RateCut
 from parallel_ml.core.diagnosis import diagnose
 from parallel_ml.core.ladder import next_step
 from parallel_ml.core.model import Job, JobSpec, JobState, Machine, RunState
@@ -18,6 +19,7 @@ from parallel_ml.core.stimuli import (
     BackoffOver,
     Command,
     CommandStimulus,
+    CutRate,
     Decision,
     DependencyEnded,
     Ended,
@@ -32,6 +34,7 @@ from parallel_ml.core.stimuli import (
     Stimulus,
     Stop,
     TellShim,
+    WriteRates,
 )
 from parallel_ml.errors import InvalidTransition
 
@@ -172,7 +175,7 @@ def _ended_while_stopping(job: Job, stimulus: Ended, now: float) -> Decision:
     cause = job.stop_cause or OutcomeKind.STOPPED
     if cause is OutcomeKind.STOPPED:
         ended = ev.AttemptEnded(job.name, stimulus.attempt, Outcome(cause), at=stimulus.facts.ended_at)
-        return Decision((ended, ev.JobFinished(job.name, JobState.STOPPED)))
+        return Decision((ended, ev.JobFinished(job.name, JobState.STOPPED, job.stop_reason)))
     error = _why_stopped(job, cause)
     diagnosis = diagnose(Outcome(cause), error)
     at = stimulus.facts.ended_at
@@ -255,6 +258,13 @@ def _retry_finished(job: Job, stimulus: Retry, _now: float) -> Decision:
     return Decision((ev.JobQueued(job.name, "tried again", afresh=True, order=stimulus.order),))
 
 
+def _cut_rate(job: Job, stimulus: CutRate, _now: float) -> Decision:
+    if job.spec.kind != "training":
+        return _rejected(job, stimulus, "is an own program, which sets its learning rate itself")
+    cut = RateCut(len(job.rate_cuts) + 1, stimulus.from_epoch, stimulus.factor, stimulus.least)
+    return Decision((ev.RateCutOrdered(job.name, cut, stimulus.reason, stimulus.order),), (WriteRates(job.name),))
+
+
 def _backoff_over(job: Job, _stimulus: BackoffOver, _now: float) -> Decision:
     return Decision((ev.JobQueued(job.name, "the wait before the next attempt is over"),))
 
@@ -273,11 +283,11 @@ def _tell(job: Job, command: Command, *events: ev.Event) -> Decision:
     return Decision(events, (TellShim(job.name, len(job.attempts), command),))
 
 
-def _rejected(job: Job, stimulus: CommandStimulus) -> Decision:
+def _rejected(job: Job, stimulus: CommandStimulus, why: str | None = None) -> Decision:
     if stimulus.order is None:
         return NOTHING
     command = type(stimulus).__name__.lower()
-    reason = f"{job.name} is {job.state.word}"
+    reason = f"{job.name} {why or f'is {job.state.word}'}"
     return Decision((ev.CommandRejected(stimulus.order, command, reason, job.name),))
 
 
@@ -328,6 +338,11 @@ TRANSITIONS: dict[tuple[JobState, type[Stimulus]], Callable[..., Decision]] = {
     (S.STOPPING, Ended): _ended_while_stopping,
     (S.STOPPING, Stop): _stop_again,
     (S.STOPPING, GraceOver): _grace_over,
+    (S.QUEUED, CutRate): _cut_rate,
+    (S.STARTING, CutRate): _cut_rate,
+    (S.RUNNING, CutRate): _cut_rate,
+    (S.RETRYING, CutRate): _cut_rate,
+    (S.PAUSED, CutRate): _cut_rate,
     (S.FAILED, Retry): _retry_finished,
     (S.STOPPED, Retry): _retry_finished,
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from parallel_ml.core.batch import AS_ASKED, Adjustment
+from parallel_ml.core.adjustments import AS_ASKED, Adjustment, RateCut
 from parallel_ml.core.outcome import Diagnosis, Outcome, OutcomeKind, StrEnum
 from parallel_ml.core.units import MIB
 
@@ -300,6 +300,8 @@ class Job:
         adjustment: What running out of memory has changed.
         recoveries: What was done about it, a sentence a step.
         held_since: With `frozen`: since when.
+        rate_cuts: What was ordered for its learning rate.
+        fresh_starts: How often somebody had it tried again with its whole budget.
     """
 
     spec: JobSpec
@@ -317,6 +319,8 @@ class Job:
     adjustment: Adjustment = AS_ASKED
     recoveries: tuple[str, ...] = ()
     held_since: float | None = None
+    rate_cuts: tuple[RateCut, ...] = ()
+    fresh_starts: int = 0
 
     @property
     def name(self) -> str:

@@ -144,6 +144,10 @@ def _memory_recovered(job: Job, event: ev.MemoryRecovered, _ts: float) -> Job:
     return replace(job, adjustment=event.adjustment, recoveries=told, failures=failures)
 
 
+def _rate_cut_ordered(job: Job, event: ev.RateCutOrdered, _ts: float) -> Job:
+    return replace(job, rate_cuts=(*job.rate_cuts, event.cut))
+
+
 def _retry_scheduled(job: Job, event: ev.RetryScheduled, _ts: float) -> Job:
     return replace(job, state=JobState.RETRYING, due_at=event.due_at, stop_cause=None, stop_reason=None)
 
@@ -152,6 +156,7 @@ def _queued(job: Job, event: ev.JobQueued, _ts: float) -> Job:
     queued = replace(job, state=JobState.QUEUED, due_at=None, stop_cause=None, stop_reason=None, resume_wanted=False)
     if event.afresh:
         queued = replace(queued, failures=0, losses=0, error=None, finished_at=None)
+        queued = replace(queued, fresh_starts=job.fresh_starts + 1)
         # What is known to fit stays; what may be tried when it does not is whole again.
         queued = replace(queued, adjustment=replace(job.adjustment, steps=0, halvings=0))
     return queued
@@ -186,6 +191,7 @@ _JOB_FOLDS: dict[type[ev.Event], Callable[[Job, Any, float], Job]] = {
     ev.JobReleased: _released,
     ev.ResumeWanted: _resume_wanted,
     ev.MemoryRecovered: _memory_recovered,
+    ev.RateCutOrdered: _rate_cut_ordered,
     ev.RetryScheduled: _retry_scheduled,
     ev.JobQueued: _queued,
     ev.JobFinished: _finished,

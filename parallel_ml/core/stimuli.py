@@ -109,6 +109,16 @@ class Resume(CommandStimulus):
 
 
 @dataclass(frozen=True)
+class CutRate(CommandStimulus):
+    """Lower the learning rate of a built-in training from an epoch on, counted from 1."""
+
+    from_epoch: int = 1
+    factor: float = 0.5
+    least: float = 0.0
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class Retry(CommandStimulus):
     """Try a failed or stopped job again."""
 
@@ -130,7 +140,14 @@ class TellShim:
     command: Command
 
 
-Effect = StartAttempt | TellShim
+@dataclass(frozen=True)
+class WriteRates:
+    """Tell the job's training, by a file, what was ordered for its learning rate."""
+
+    job: str
+
+
+Effect = StartAttempt | TellShim | WriteRates
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ class EventKind(StrEnum):
     EPOCH = "epoch"
     LOG = "log"
     OUT_OF_MEMORY = "out_of_memory"
+    ALERT = "alert"
     NOTE = "note"
     RUN_ENDED = "run_ended"
 
@@ -41,8 +42,10 @@ class MonitorEvent:
         kind: RUN_STARTED and RUN_ENDED (data: `run`, `dir`, `state`), JOB_STATE (data: `state`, `outcome`, `error`,
             `attempt`, `allocation`, `batch_size`, `accumulation`, `waiting`), EPOCH (data: a line of `metrics.jsonl`),
             OUT_OF_MEMORY (data: `text`, what is done about it; `attempt`, the one that it happened to; `batch_size` of
-            the next one, or None as asked for), LOG (data: a line of `log.jsonl`; `progress` is true
-            in what a line looks like that is drawn again and again), NOTE (data: `text`).
+            the next one, or None as asked for), ALERT (data: `alert`, the rule; `news`: `firing`, `still_firing`,
+            `resolved`, `unknown_metric`; `severity`, `text`, `epoch`, `values`, `action`, `id`), LOG (data: a line of
+            `log.jsonl`; `progress` is true in what a line looks like that is drawn again and again), NOTE (data:
+            `text`).
         job: The job's name; None for what concerns the whole run.
     """
 

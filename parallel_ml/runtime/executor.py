@@ -14,17 +14,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from parallel_ml.config.manager import ConfigManager
+from parallel_ml.config.alerts import AlertSettings, load_alerts
+from parallel_ml.config.manager import ConfigManager, load_snapshot
+from parallel_ml.core.alert_rules import AlertRule
 from parallel_ml.core.model import ProcessId
 from parallel_ml.core.status import JobResult, JobStatus, RunStatus
-from parallel_ml.errors import BackendError, UsageError
+from parallel_ml.errors import BackendError, ConfigError, UsageError
 from parallel_ml.gpu.leases import Leases
 from parallel_ml.gpu.manager import GPUManager
 from parallel_ml.monitor.history import build_history
 from parallel_ml.monitor.process_monitor import EventKind, MonitorEvent, ProcessMonitor
+from parallel_ml.notify.settings import NotificationSettings
 from parallel_ml.runtime.grants import Grants
 from parallel_ml.runtime.local import LocalBackend
 from parallel_ml.runtime.log import open_log
+from parallel_ml.runtime.messages import Messenger, settings_of
 from parallel_ml.runtime.plan import plan_run
 from parallel_ml.runtime.prepare import AttemptPreparer
 from parallel_ml.runtime.supervisor import Supervisor
@@ -64,6 +68,8 @@ class ParallelMLExecutor:
         cwd: str | Path | None = None,
         environ: Mapping[str, str] | None = None,
         snapshot: bool = True,
+        notify: str | Path | None = None,
+        alerts: str | Path | None = None,
     ) -> None:
         """Read and check the configurations; nothing is written or started yet.
 
@@ -76,6 +82,8 @@ class ParallelMLExecutor:
             cwd: The folder that relative paths are meant from; None is the current one.
             environ: The environment of the jobs; None is this process's own.
             snapshot: Whether jobs run the user's code as it is now; else as it is when each starts.
+            notify: A file with the settings for messages, in place of those of the configurations.
+            alerts: A file with alert rules for all jobs, beside those of the configurations.
 
         Raises:
             ConfigError: Everything that is wrong in any of the configurations.
@@ -87,6 +95,8 @@ class ParallelMLExecutor:
         self._cwd = Path(cwd or Path.cwd()).resolve()
         self._environ = dict(os.environ if environ is None else environ)
         self._name, self._max_parallel, self._snapshot = name, max_parallel, snapshot
+        self._notify = None if notify is None else self._cwd / Path(notify).expanduser()
+        self._alerts = None if alerts is None else self._cwd / Path(alerts).expanduser()
         self._folder = runs_folder(runs_dir, self._environ, self._cwd)
         self._gpus = gpus if isinstance(gpus, GPUManager) else GPUManager.from_spec(gpus or "auto")
         self._configs: ConfigManager | None = ConfigManager(configs, cwd=self._cwd, environ=self._environ)
@@ -147,6 +157,8 @@ class ParallelMLExecutor:
                 cwd=self._cwd,
                 environ=self._environ,
                 snapshot=self._snapshot,
+                notify=self._notify,
+                alerts=self._alerts,
             )
         return self.get_status()
 
@@ -195,12 +207,14 @@ class ParallelMLExecutor:
         for callback, kind in self._callbacks:
             monitor.subscribe(callback, kind)
         backend = LocalBackend(layout.log)
-        preparer = AttemptPreparer(layout, read_json(layout.plan) or {}, self._gpus, self._environ)
+        plan = read_json(layout.plan) or {}
+        preparer = AttemptPreparer(layout, plan, self._gpus, self._environ)
         with contextlib.ExitStack() as stack:
             stack.callback(backend.close)
             log = stack.enter_context(open_log(layout.log))
             grants = Grants(self._gpus, Leases(layout.dir.name), layout, _me())
-            supervisor = Supervisor(store, grants, backend, preparer, monitor, log)
+            supervisor = Supervisor(store, grants, backend, preparer, monitor, log, self._rules)
+            messenger = self._messenger(plan, monitor, log)
             pressed = stack.enter_context(_signals(supervisor))
             monitor.subscribe(lambda event: log.warning("note", text=event.data["text"]), EventKind.NOTE)
             self._supervisor = supervisor
@@ -208,9 +222,31 @@ class ParallelMLExecutor:
             if self._stop_asked:
                 self.stop_execution()
             self._tell(monitor, EventKind.RUN_STARTED)
+            stack.callback(messenger.close)
             supervisor.drive(only)
             self._tell(monitor, EventKind.RUN_ENDED)
         return pressed
+
+    def _messenger(self, plan: Mapping[str, Any], monitor: ProcessMonitor, log: Any) -> Messenger:
+        """Return what sends the run's messages; settings that have become wrong since it was planned are logged."""
+        try:
+            settings = settings_of(plan.get("notify") or {}, self._cwd, self._environ)
+        except ConfigError as error:
+            log.warning("no messages", error=str(error))
+            settings = NotificationSettings()
+        return Messenger(self._prepared(), settings, monitor, lambda text: log.warning("messages", text=text))
+
+    def _rules(self, job: str) -> tuple[AlertRule, ...]:
+        """Return the alert rules of a job: its own, and over them those of the whole run."""
+        layout = self._prepared()
+        rules = AlertSettings()
+        with contextlib.suppress(OSError, ConfigError):  # a variable may be unset by now: the built-in rules hold
+            text = layout.job(job).source.read_text(encoding="utf-8")
+            rules = load_snapshot(text, source=job, cwd=self._cwd, environ=self._environ).alerts
+        if layout.alert_rules.exists():
+            with contextlib.suppress(ConfigError):
+                rules = load_alerts(layout.alert_rules, self._environ).over(rules)
+        return rules.effective()
 
     def results(self) -> list[JobResult]:
         """Return what has become of each configuration so far, in the order given."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from parallel_ml.config.alerts import load_alerts
 from parallel_ml.config.fields import located
 from parallel_ml.config.manager import ConfigManager, LoadedConfig, unique_path
 from parallel_ml.config.resolve import find_program
@@ -21,9 +22,10 @@ from parallel_ml.core.model import JobSpec
 from parallel_ml.core.placement import check_fits
 from parallel_ml.gpu.manager import GPUManager
 from parallel_ml.runtime.checkout import describe, find_checkout
+from parallel_ml.runtime.messages import settings_of
 from parallel_ml.runtime.provenance import hardware, interpreter_of, packages_of, versions
 from parallel_ml.runtime.snapshots import CodeTaker
-from parallel_ml.store.files import make_dir, write_whole
+from parallel_ml.store.files import make_dir, store_errors, write_whole
 from parallel_ml.store.layout import RunLayout
 from parallel_ml.store.run_store import create_run, new_run_id, stage_run
 from parallel_ml.store.runs import RunsFolder, remember_run
@@ -75,6 +77,8 @@ def plan_run(  # noqa: PLR0913 - what can be said of a run
     cwd: Path,
     environ: Mapping[str, str],
     snapshot: bool = True,
+    notify: Path | None = None,
+    alerts: Path | None = None,
 ) -> tuple[RunLayout, tuple[str, ...]]:
     """Check that the run can go, and make its directory; nothing is started.
 
@@ -87,6 +91,8 @@ def plan_run(  # noqa: PLR0913 - what can be said of a run
         cwd: What relative paths are relative to.
         environ: The environment of the jobs.
         snapshot: Whether jobs run the user's code as it is now; else as it is when each starts.
+        notify: A file with the settings for messages, in place of those of the configurations.
+        alerts: A file with alert rules for all jobs.
 
     Returns:
         The run's files, and what everybody should know beforehand.
@@ -98,9 +104,20 @@ def plan_run(  # noqa: PLR0913 - what can be said of a run
     """
     warnings = configs.preflight(folder.path)
     specs = tuple(loaded.spec(position) for position, loaded in enumerate(configs.jobs))
-    new = NewRun(specs, configs.jobs, name or "", max_parallel, cwd, (*gpus.notes, *warnings), {})
+    sources = {
+        "file": str(notify) if notify else None,
+        "configs": [str(located(job.source, cwd)) for job in configs.jobs if job.notifies],
+    }
+    warnings = (*warnings, *settings_of(sources, cwd, environ).warnings)
+    if alerts is not None:
+        load_alerts(alerts, environ, cwd=cwd)
+    new = NewRun(specs, configs.jobs, name or "", max_parallel, cwd, (*gpus.notes, *warnings), {"notify": sources})
 
     def take(staged: RunLayout) -> Code:
+        if alerts is not None:
+            make_dir(staged.dir)
+            with store_errors(alerts, "copying"):
+                shutil.copyfile(located(str(alerts), cwd), staged.alert_rules)
         return _take_code(configs.jobs if snapshot else (), cwd, staged, folder.path)
 
     return make_run(new, gpus, folder, environ, take)

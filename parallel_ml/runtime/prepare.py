@@ -10,6 +10,7 @@ from typing import Any
 
 from parallel_ml.config.manager import LoadedConfig, ProcessContext, command_line, load_snapshot, write_process_config
 from parallel_ml.core.batch import BatchPlan
+from parallel_ml.core.codec import encode
 from parallel_ml.core.machine import pause_patience_s
 from parallel_ml.core.model import Attempt, Job
 from parallel_ml.errors import BackendError
@@ -17,8 +18,8 @@ from parallel_ml.gpu.manager import GPUManager
 from parallel_ml.runtime.attempt_provenance import AttemptProvenance
 from parallel_ml.runtime.backend import Launch
 from parallel_ml.runtime.sweep import TOKEN_VARIABLE
-from parallel_ml.store.files import make_dir, store_errors
-from parallel_ml.store.layout import RunLayout
+from parallel_ml.store.files import make_dir, store_errors, write_json
+from parallel_ml.store.layout import JobLayout, RunLayout
 
 LONGEST_PARAMS = 32 * 1024
 """In characters; Linux takes 128 KiB a variable (execve(2)), and all of them share the room of the stack."""
@@ -59,6 +60,7 @@ class AttemptPreparer:
         loaded = load_snapshot(text, source=job.spec.source, cwd=cwd, environ=self._environ)
         make_dir(files.attempt(attempt.number).dir)
         make_dir(files.checkpoints)
+        write_rates(files, job)
         context = self._context(job, attempt, cwd)
         config = write_process_config(loaded, context)
         token = secrets.token_hex(16)
@@ -108,6 +110,7 @@ class AttemptPreparer:
             history_file=files.history,
             result_file=files.result,
             evaluation_batch_size=attempt.evaluation_batch_size,
+            rates_file=files.rates,
         )
 
     def _environment(
@@ -132,6 +135,16 @@ class AttemptPreparer:
             **_batch_variables(attempt),
             TOKEN_VARIABLE: token,
         }
+
+
+def write_rates(files: JobLayout, job: Job) -> None:
+    """Write what was ordered for a training's learning rate; nothing where nothing was.
+
+    Raises:
+        StoreError: It could not be written.
+    """
+    if job.rate_cuts:
+        write_json(files.rates, {"v": 1, "cuts": encode(job.rate_cuts)})
 
 
 def _batch_variables(attempt: Attempt) -> dict[str, str]:

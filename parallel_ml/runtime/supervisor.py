@@ -7,7 +7,6 @@ of the turn are made durable with one fsync; only then the effects are carried o
 from __future__ import annotations
 
 import errno
-from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -25,22 +24,25 @@ from parallel_ml.core.stimuli import (
     Started,
     Stimulus,
     TellShim,
+    WriteRates,
 )
 from parallel_ml.core.units import MIB
 from parallel_ml.errors import BackendError, ConfigError, StoreError
 from parallel_ml.monitor.limits import near_limit
 from parallel_ml.monitor.process_monitor import ProcessMonitor
 from parallel_ml.monitor.samples import Sampler
+from parallel_ml.runtime.alerting import Alerting, Rules
 from parallel_ml.runtime.backend import AttemptRef, Backend
 from parallel_ml.runtime.clock import SteadyClock
 from parallel_ml.runtime.grants import Grants, losses
-from parallel_ml.runtime.prepare import AttemptPreparer
+from parallel_ml.runtime.order_desk import OrderDesk
+from parallel_ml.runtime.prepare import AttemptPreparer, write_rates
 from parallel_ml.runtime.translate import stimulus_of
 from parallel_ml.runtime.watchers import Watchers
 from parallel_ml.store.cleaning import remove_temporaries
 from parallel_ml.store.files import free_bytes
 from parallel_ml.store.identity import identify
-from parallel_ml.store.orders import Order, OrderKind, file_order, pending_orders
+from parallel_ml.store.orders import Order, OrderKind
 from parallel_ml.store.run_store import RunStore
 
 TURN_S = 0.2
@@ -67,16 +69,17 @@ class Supervisor:
         preparer: AttemptPreparer,
         monitor: ProcessMonitor,
         log: Any,
+        rules: Rules = lambda _: (),
     ) -> None:
         """Keep the parts; nothing happens before `drive`."""
         self.store, self.grants, self.backend, self.preparer = store, grants, backend, preparer
         self.monitor, self.watchers, self.log = monitor, Watchers(monitor), log
         self.sampler = Sampler(store.layout, grants.gpus.samples, grants.leased)
+        self.alerting = Alerting(store.layout, rules, monitor, grants.gpus.samples)
         self.clock = SteadyClock()
-        self._submitted: deque[Order] = deque()
+        self.desk = OrderDesk(store.layout, log)
         self._inbox: list[Stimulus] = []
         self._effects: list[Effect] = []
-        self._answered: list[str] = []
         self._blocked: str | None = None
         self._starting = True
         self._leaving: str | None = None
@@ -91,7 +94,7 @@ class Supervisor:
 
     def submit(self, order: Order) -> None:
         """Take an order from within this process; may be called from any thread and from a signal handler."""
-        self._submitted.append(order)
+        self.desk.submit(order)
         self.backend.wake()
 
     def leave(self, reason: str) -> None:
@@ -144,9 +147,10 @@ class Supervisor:
             for job in self.state.jobs:
                 self.monitor.unwatch(job)
         self.monitor.poll(last=True)
+        self.alerting.close()
         self._apply_events([ev.SupervisorLeft(reason)])
         if self._flush():
-            self._file_orders()
+            self.desk.file()
         self.store.snapshot(self.clock.now(), at_once=True)
         if self.state.finished:
             remove_temporaries(self.store.layout)
@@ -163,11 +167,12 @@ class Supervisor:
             self._apply(ended)
         self._place()
         if self._flush():
-            self._file_orders()
+            self.desk.file()
             self._act()
         self.sampler.poll(self.state.jobs.values())
         self.watchers.tell_jobs(self.state.jobs.values())
         self.monitor.poll()
+        self._inbox += self.alerting.poll(self.state.jobs.values(), self.clock.now())
         self.store.snapshot(self.clock.now())
 
     # --- taking in
@@ -207,17 +212,9 @@ class Supervisor:
         return by_s if abs(by_s) > CLOCK_SLACK_S else 0.0
 
     def _take_orders(self) -> None:
-        orders = []
-        while self._submitted:
-            orders.append(self._submitted.popleft())
-        try:
-            orders += pending_orders(self.store.layout)
-        except StoreError as error:
-            self.log.warning("orders cannot be read", error=str(error))
-        for order in orders:
+        for order in self.desk.take():
             if order.id not in self.state.orders_done:
                 self._take_order(order)
-            self._answered.append(order.id)
 
     def _take_order(self, order: Order) -> None:
         self.log.info("order", order=order.id, kind=order.kind.value, job=order.job)
@@ -325,26 +322,27 @@ class Supervisor:
             self.backend.wait(TURN_S)
         self.store.flush()
 
-    def _file_orders(self) -> None:
-        for order_id in self._answered:
-            try:
-                file_order(self.store.layout, order_id)
-            except StoreError as error:
-                self.log.warning("order stays", order=order_id, error=str(error))
-        self._answered.clear()
-
     def _act(self, *, only_to_end: bool = False) -> None:
         """Carry out effects. On a full disk only those that end something: no start without its intent on disk."""
         effects, self._effects = self._effects, []
         for effect in effects:
             if isinstance(effect, TellShim):
                 self.backend.tell(effect.job, effect.command)
+            elif isinstance(effect, WriteRates):
+                self._write_rates(effect)
             elif self.state.jobs[effect.job].state is not JobState.STARTING:  # it was stopped before it was started
                 self._inbox.append(Ended(effect.job, effect.attempt, ExitFacts(never_started=True)))
             elif only_to_end:
                 self._effects.append(effect)
             else:
                 self._start(effect)
+
+    def _write_rates(self, effect: WriteRates) -> None:
+        try:
+            write_rates(self.store.layout.job(effect.job), self.state.jobs[effect.job])
+        except StoreError as error:
+            self._block(error)
+            self._effects.append(effect)
 
     def _start(self, effect: StartAttempt) -> None:
         try:
@@ -372,7 +370,7 @@ class Supervisor:
             self.watchers.note("the run's directory can be written again; jobs start again")
 
     def _nap_s(self) -> float:
-        if self._inbox or self._submitted:
+        if self._inbox or self.desk.waiting:
             return 0.0
         soonest = [] if (due_at := next_due(self.state)) is None else [due_at]
         if self._blocked is None and self._starting:

@@ -85,6 +85,16 @@ class JobLayout:
         return self.dir / "result.json"
 
     @property
+    def rates(self) -> Path:
+        """What was ordered for the training's learning rate; written by the supervisor, read at each epoch."""
+        return self.dir / "rates.json"
+
+    @property
+    def alerts(self) -> Path:
+        """How the job's alert rules stand."""
+        return self.dir / "alerts.json"
+
+    @property
     def checkpoints(self) -> Path:
         """Where a relative checkpoint path lands, and where the full last state is."""
         return self.dir / "checkpoints"
@@ -139,6 +149,21 @@ class RunLayout:
     def orders_done(self) -> Path:
         """Where orders go once they are carried out or refused."""
         return self.orders / "done"
+
+    @property
+    def outbox(self) -> Path:
+        """Messages that wait to be sent."""
+        return self.dir / "outbox"
+
+    @property
+    def undelivered(self) -> Path:
+        """What of the messages did not arrive, for the summary."""
+        return self.dir / "messages.json"
+
+    @property
+    def alert_rules(self) -> Path:
+        """The rules that were named for the whole run."""
+        return self.dir / "alerts.yaml"
 
     def job(self, name: str) -> JobLayout:
         """Return the files of a job."""

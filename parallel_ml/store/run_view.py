@@ -85,8 +85,13 @@ class RunView:
             ),
             as_of_age_s=0.0 if supervised else round(max(0.0, now - state.as_of), 1),
             created=iso(state.created_at),
-            notes=tuple(self.plan.get("notes", ())),
+            notes=(*self.plan.get("notes", ()), *self._undelivered()),
         )
+
+    def _undelivered(self) -> list[str]:
+        """Return what of the messages did not arrive, as the last supervisor left it."""
+        told = read_json(self.layout.undelivered)
+        return [str(line) for line in told.get("notes", ())] if isinstance(told, dict) else []
 
     def _foreseen(self) -> RunState:
         """Return the state as the next supervisor will find it."""

@@ -13,6 +13,7 @@ from parallel_ml.training.checkpoint import Progress, assign_metrics, capture_me
 from parallel_ml.training.console import log
 from parallel_ml.training.failures import Diverged, Released
 from parallel_ml.training.progress import Watched, resolve_monitor
+from parallel_ml.training.rate_cuts import RateCuts
 from parallel_ml.training.reporting import report
 from parallel_ml.training.schedules import make_schedule
 
@@ -62,6 +63,7 @@ class EpochCallback(keras.callbacks.Callback):
         self._schedule = make_schedule(
             settings.model.schedule, settings.model.learning_rate, settings.model.epochs, has_validation=has_validation
         )
+        self._cuts = RateCuts(settings.process.rates_file, settings.process.checkpoint_dir)
         self._rate = self._started = 0.0
         self._batches_left = 0
         self._metrics: Arrays | None = None
@@ -79,7 +81,7 @@ class EpochCallback(keras.callbacks.Callback):
         self._started = time.monotonic() - self.progress.seconds
         self._data.set_epoch(epoch)
         self._batches_left = self._data.steps_after(self.progress.samples)
-        self._rate = self._schedule.rate(epoch)
+        self._rate = self._cuts.rate(self._schedule.rate(epoch), epoch + 1)
         self.model.optimizer.learning_rate = self._rate
         if self._metrics is not None:
             assign_metrics(self.model, self._metrics)

@@ -122,6 +122,7 @@ class ProcessSettings:
     Attributes:
         checkpoint_dir: Where the last full state is kept between attempts.
         result_file: Where the analysis goes.
+        rates_file: What is ordered for the learning rate meanwhile, or None.
         cpus: Threads to use; None leaves the framework's default.
         device: `gpu` or `cpu` as it was granted; None where nothing was granted.
         memory_limit_mb: The grant on each card in MiB, or None.
@@ -132,6 +133,7 @@ class ProcessSettings:
     seed: int
     checkpoint_dir: Path
     result_file: Path
+    rates_file: Path | None
     cpus: int | None = None
     device: str | None = None
     memory_limit_mb: int | None = None
@@ -282,6 +284,7 @@ def _process(whole: dict[str, Any], path: Path) -> ProcessSettings:
         seed=int(tree.get("seed", data.get("random_state", 42))),
         checkpoint_dir=Path(tree.get("checkpoint_dir") or folder / "checkpoints"),
         result_file=Path(tree.get("result_file") or folder / "result.json"),
+        rates_file=Path(tree["rates_file"]) if tree.get("rates_file") else None,
         cpus=None if cpus is None else int(cpus),
         device=device,
         memory_limit_mb=None if limit is None else int(limit),

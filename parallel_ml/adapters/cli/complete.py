@@ -148,6 +148,8 @@ class _Line:
             yield DIRS, ""
         elif what == "gpus":
             yield from (("auto", "what is there"), ("none", "the CPU"), ("sim:2x16GiB", "simulated cards"))
+        elif what == "alert_action":
+            yield "check", "list the rules, and replay them over a run"
         elif what == "shell":
             yield from ((shell, "") for shell in ("bash", "fish", "zsh"))
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from parallel_ml.runtime.executor import ParallelMLExecutor
 
 SUCCEEDED, JOB_FAILED, STOPPED, INTERRUPTED, TERMINATED = 0, 1, 3, 130, 143
-_SHOWN = ("run_started", "job_state", "epoch", "out_of_memory", "note", "run_ended")
+_SHOWN = ("run_started", "job_state", "epoch", "out_of_memory", "alert", "note", "run_ended")
 """All but the lines of the logs: a job may print a hundred thousand of them a second."""
 _READER_LEFT = (errno.EPIPE, errno.EIO)
 """What writing fails with where a pipe's reader, or the terminal, has gone: nobody is left to be told."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from parallel_ml.adapters.cli import screen
 from parallel_ml.adapters.cli.arguments import add_json, examples, program
 from parallel_ml.adapters.cli.text import safe
-from parallel_ml.config.template import write_template
+from parallel_ml.config.template import write_templates
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,15 +25,20 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         StoreError: It could not be written.
     """
-    path, written = write_template(Path(args.dir).expanduser())
+    files = write_templates(Path(args.dir).expanduser())
     if args.json:
-        told = {"written": [str(path)] if written else [], "kept": [] if written else [str(path)]}
+        told = {
+            "written": [str(path) for path, written in files if written],
+            "kept": [str(path) for path, written in files if not written],
+        }
         screen.print_json(told)
         return 0
-    shown = safe(str(path))
-    print(f"{shown}: written" if written else f"{shown}: is there already and was left as it is")
+    for path, written in files:
+        shown = safe(str(path))
+        print(f"{shown}: written" if written else f"{shown}: is there already and was left as it is")
     go = "" if args.dir == "." else f"cd {safe(shlex.quote(args.dir))} && "
     print("set image_dir in it to your images, one folder per class (or command: to your own program), then:")
     print(f"  {go}{program()} validate")
     print(f"  {go}{program()} run")
+    print(f"for messages when something happens: notifier_config.yaml, then: {go}{program()} notify test")
     return 0

@@ -20,6 +20,9 @@ def event_line(event: MonitorEvent) -> str | None:
         return f"run {safe(str(event.data['run']))} in {safe(str(event.data['dir']))}"
     if kind == "note":
         return f"{f'{job}: ' if job else ''}note: {safe(str(event.data['text']))}"
+    if kind == "alert":
+        news = "" if event.data["news"] == "firing" else f" ({str(event.data['news']).replace('_', ' ')})"
+        return f"{job}: alert {safe(str(event.data['alert']))}{news}: {safe(str(event.data['text']))}"
     if kind == "out_of_memory":
         return f"{job}: out of memory: {safe(str(event.data['text']))}"
     if kind == "epoch":

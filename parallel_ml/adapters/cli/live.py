@@ -79,7 +79,7 @@ class LiveDisplay:
 
     def tell(self, event: MonitorEvent) -> None:
         """Print what the rows do not show, above them."""
-        if str(event.kind) in {"note", "out_of_memory", "run_started"} and (line := event_line(event)):
+        if str(event.kind) in {"alert", "note", "out_of_memory", "run_started"} and (line := event_line(event)):
             self._above(line)
 
     def finish(self, lines: Sequence[str]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 
 from parallel_ml.adapters.cli.arguments import add_json, at_least_one, examples
-from parallel_ml.errors import UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-snapshot", action="store_true", help="run the code as it is when each job starts, not as it is now"
     )
-    parser.add_argument("--notify", metavar="FILE", help="not in this version")
+    parser.add_argument("--notify", metavar="FILE", help="settings for messages, in place of the configurations' own")
+    parser.add_argument("--alerts", metavar="FILE", help="alert rules for all jobs, beside the configurations' own")
     add_json(parser, "nothing but the status at the end")
     examples(
         parser,
@@ -38,8 +38,6 @@ def run(args: argparse.Namespace) -> int:
         UsageError: An option makes no sense.
         PlacementError: A job can never fit on this machine.
     """
-    if args.notify is not None:
-        raise UsageError("--notify is not in this version", "leave it out")
     from parallel_ml.adapters.cli.drive import drive  # noqa: PLC0415 - `run --help` needs none of it
     from parallel_ml.runtime.executor import ParallelMLExecutor  # noqa: PLC0415
 
@@ -50,5 +48,7 @@ def run(args: argparse.Namespace) -> int:
         max_parallel=args.max_parallel,
         gpus=args.gpus,
         snapshot=not args.no_snapshot,
+        notify=args.notify,
+        alerts=args.alerts,
     )
     return drive(executor, as_json=args.json, detach=args.detach)

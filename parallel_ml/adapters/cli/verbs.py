@@ -22,6 +22,8 @@ SUMMARIES = {
     "validate": "check configurations, start nothing",
     "gpus": "show the GPUs, what is free on them and who holds what",
     "doctor": "say what this machine offers and what to do about what is missing",
+    "notify": "try the channels for messages, and send what waits",
+    "alerts": "check alert rules, and say when they would have fired in a run",
     "init": "write a commented configuration to begin with",
     "clean": "remove finished runs by age, number or size",
     "completion": "print a script that completes words in bash, zsh or fish",
@@ -31,7 +33,7 @@ SUMMARIES = {
 HIDDEN = {"__complete": "complete"}
 """What the completion scripts call, with the module that answers: not shown, and never guessed at."""
 
-NOT_YET = frozenset({"alerts", "mcp", "notify", "report", "serve"})
+NOT_YET = frozenset({"mcp", "report", "serve"})
 """Verbs that are planned and not built yet: refused, never guessed at."""
 
 

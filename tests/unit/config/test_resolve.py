@@ -94,6 +94,7 @@ def test_the_copy_of_a_training(folder: Folder) -> None:
             "attempt_dir": "/runs/r1/jobs/a/attempt-01",
             "checkpoint_dir": "/runs/r1/jobs/a/checkpoints",
             "result_file": "/runs/r1/jobs/a/result.json",
+            "rates_file": None,
             "cpus": 2,
         },
     }

@@ -302,8 +302,8 @@ WRONG = {
         "model_training.epochs",
         "from ${WORD}",
     ),
-    "alerts": (PLAIN + "alerts: []\n", 3, "alerts", "not in this version"),
-    "notifications": (PLAIN + "notifications: {}\n", 3, "notifications", "not in this version"),
+    "alerts": (PLAIN + "alerts: [val_loss >]\n", 3, "alerts[0]", "cannot be understood"),
+    "notifications": (PLAIN + "notifications: {emial_enabled: true}\n", 3, "notifications.emial_enabled", "not a known"),
     "a sweep": (PLAIN + "sweep: {}\n", 3, "sweep", "not in this version"),
     "a table": (
         TRAINING + "data_preprocessing: {image_dir: d, train_data_path: a.csv}\n",

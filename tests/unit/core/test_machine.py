@@ -54,6 +54,7 @@ STIMULI = {
     "freeze": stim.Pause("a", "o", freeze=True),
     "resume": stim.Resume("a", "o"),
     "retry": stim.Retry("a", "o"),
+    "cut rate": stim.CutRate("a", "o", from_epoch=3),
 }
 
 TABLE = [
@@ -62,6 +63,11 @@ TABLE = [
     ("queued", "pause", "paused"),
     ("queued", "dependency failed", "failed"),
     ("queued", "resume", "rejected"),
+    ("queued", "cut rate", "rejected"),
+    ("starting", "cut rate", "rejected"),
+    ("running", "cut rate", "rejected"),
+    ("retrying", "cut rate", "rejected"),
+    ("paused", "cut rate", "rejected"),
     ("queued", "ended well", "late"),
     ("queued", "backoff over", "invalid"),
     ("starting", "started", "running"),
@@ -196,6 +202,16 @@ def test_the_time_that_a_job_was_held_does_not_count_against_its_limit() -> None
     step(run, STIMULI["resume"], now=3610.0)
     assert list(m.due(run, 3615.0)) == []
     assert [type(one) for one in m.due(run, 3663.0)] == [stim.Stop]
+
+
+def test_a_built_in_training_is_ordered_a_lower_rate_and_keeps_the_order() -> None:
+    """Each with a number of its own; the file is written after the event."""
+    run = RunState(jobs={"a": replace(job_in("running"), spec=replace(SPEC, kind="training"))})
+    for number in (1, 2):
+        decision = step(run, STIMULI["cut rate"])
+        assert decision.effects == (stim.WriteRates("a"),)
+        assert run.jobs["a"].rate_cuts[-1].number == number
+    assert run.jobs["a"].state is S.RUNNING
 
 
 def test_failures_are_tried_again_with_a_doubled_wait_until_the_budget_is_used_up() -> None:

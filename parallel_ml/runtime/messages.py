@@ -1,0 +1,138 @@
+"""The messages of a run: from what its monitor tells to the channels that the user has set up."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from parallel_ml.config.notifications import load_notifications
+from parallel_ml.core.status import JobResult, JobStatus, RunStatus
+from parallel_ml.errors import MissingPackage, StoreError, UsageError
+from parallel_ml.monitor.history import job_result
+from parallel_ml.monitor.process_monitor import EventKind, ProcessMonitor
+from parallel_ml.notify.channel import Channel
+from parallel_ml.notify.compose import Composer
+from parallel_ml.notify.dispatcher import Dispatcher
+from parallel_ml.notify.lane import Route
+from parallel_ml.notify.notices import WANTED, Notices
+from parallel_ml.notify.registry import build_channels
+from parallel_ml.notify.scrub import Scrubber
+from parallel_ml.notify.secret import Secret
+from parallel_ml.notify.settings import NotificationSettings
+from parallel_ml.store.files import write_json
+from parallel_ml.store.layout import RunLayout
+from parallel_ml.store.run_view import RunView
+
+
+def settings_of(sources: Mapping[str, Any], cwd: Path, environ: Mapping[str, str]) -> NotificationSettings:
+    """Return what the sources that `run.json` names ask for.
+
+    Args:
+        sources: `file`, a file that was named, or None; `configs`, configurations with a `notifications:` of their own.
+        cwd: The folder where `run` was typed.
+        environ: The environment.
+
+    Raises:
+        ConfigError: One of them is not there or wrong.
+    """
+    if sources.get("file"):
+        return load_notifications(sources["file"], cwd=cwd, environ=environ)
+    found = [load_notifications(path, cwd=cwd, environ=environ) for path in sources.get("configs") or ()]
+    if not found:
+        return load_notifications(None, cwd=cwd, environ=environ)
+    return found[0].joined(found[1:])
+
+
+def routes_of(settings: NotificationSettings, say: Callable[[str], None]) -> list[Route]:
+    """Return the channels that settings ask for; one that cannot be made is said and left out."""
+    routes = []
+    for entry in settings.channels:
+        only = NotificationSettings(channels=(entry,))
+        try:
+            channels: Sequence[Channel] = build_channels(only, say)
+        except (MissingPackage, UsageError) as error:
+            say(f"no messages by {entry.name}: {error}")
+            continue
+        routes += [Route(one, entry.min_severity, entry.quiet_hours, entry.language) for one in channels]
+    return routes
+
+
+def secrets_of(settings: NotificationSettings) -> list[str]:
+    """Return what must not stand in any message: the secrets of the channels themselves."""
+    values = (value for entry in settings.channels for value in entry.options.values())
+    return [value.reveal() for value in values if isinstance(value, Secret)]
+
+
+class Messenger:
+    """Sends the messages of one run from a thread of its own; it delays nothing and changes no exit code."""
+
+    def __init__(
+        self, layout: RunLayout, settings: NotificationSettings, monitor: ProcessMonitor, say: Callable[[str], None]
+    ) -> None:
+        """Open the run's outbox, and listen to its monitor.
+
+        Args:
+            layout: The run's files.
+            settings: What the user asks for.
+            monitor: Tells what happens.
+            say: Called, from the thread of its own too, with lines for the run's log.
+        """
+        self._layout = layout
+        self._dispatcher: Dispatcher | None = None
+        routes = routes_of(settings, say)
+        if not routes:
+            return
+        try:
+            self._dispatcher = Dispatcher(layout.outbox, routes, say=say)
+        except StoreError as error:
+            say(f"no messages: {error}")
+            return
+        languages = dict.fromkeys(route.language for route in routes)
+        scrubber = Scrubber(secrets_of(settings))
+        composers = [
+            Composer(
+                layout.dir.name,
+                language=language,
+                links=settings.links,
+                templates=settings.templates,
+                scrubber=scrubber,
+            )
+            for language in languages
+        ]
+        notices = Notices(composers, self._dispatcher.put, _Source(layout), memory=layout.outbox / "best.json")
+        for kind in WANTED:
+            monitor.subscribe(notices, EventKind(kind))
+        self._dispatcher.start()
+
+    def close(self) -> list[str]:
+        """Give the messages their last seconds; return what was not delivered, a line for each channel and reason."""
+        if self._dispatcher is None:
+            return []
+        left = [f"{one.count} messages by {one.channel} not sent: {one.reason}" for one in self._dispatcher.close()]
+        with contextlib.suppress(StoreError):
+            write_json(self._layout.undelivered, {"v": 1, "sent": self._dispatcher.sent, "notes": left})
+        return left
+
+
+class _Source:
+    """Where messages take their facts from: the run's files."""
+
+    def __init__(self, layout: RunLayout) -> None:
+        self._layout = layout
+
+    def status(self) -> RunStatus:
+        return RunView(self._layout).status()
+
+    def result(self, job: JobStatus) -> JobResult:
+        return job_result(job)
+
+
+def problems_of(sources: Mapping[str, Any], cwd: Path, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Check the sources before anything starts, and return what is allowed and probably not meant.
+
+    Raises:
+        ConfigError: One of them is not there or wrong.
+    """
+    return settings_of(sources, cwd, environ).warnings

@@ -1,0 +1,181 @@
+"""How a monitor's message reaches a person: the user's own notifiers, and the channels of `notifier_config.yaml`.
+
+What cannot be delivered now stays in a folder beside the reports, and goes out when the next monitor starts there.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from parallel_ml.errors import ParallelMLError, StoreError
+from parallel_ml.notify.channel import Fate, Notifier
+from parallel_ml.notify.dispatcher import DEADLINE_S, Dispatcher
+from parallel_ml.notify.lane import Route
+from parallel_ml.notify.message import Message
+from parallel_ml.notify.outbox import waiting
+from parallel_ml.notify.registry import build_channels
+from parallel_ml.notify.render import plain
+from parallel_ml.notify.scrub import Scrubber
+from parallel_ml.notify.scrubbed import scrubbed
+from parallel_ml.notify.secret import Secret
+from parallel_ml.notify.settings import NotificationSettings
+from parallel_ml.training_monitor.log import MonitorLog
+
+CONFIG = "notifier_config.yaml"
+OUTBOX = ".outbox"
+
+
+def read_settings(named: Path | str | None) -> NotificationSettings:
+    """Return what a notification file asks for; None is that of the folder we are in, and the environment.
+
+    Raises:
+        ConfigError: It is not there, cannot be read, or is wrong.
+    """
+    from parallel_ml.config.notifications import load_notifications  # noqa: PLC0415 - only where something is set
+
+    return load_notifications(named, cwd=Path.cwd(), environ=os.environ)
+
+
+def found_settings() -> NotificationSettings | None:
+    """Return what the folder we are in and the environment ask for; None where nothing is set at all.
+
+    Raises:
+        ConfigError: It is wrong.
+    """
+    if not (Path(CONFIG).exists() or Path(".env").exists() or os.environ.get("DINGTALK_WEBHOOK")):
+        return None
+    return read_settings(None)
+
+
+class Courier:
+    """Sends the messages of one monitoring. No method raises for what a network, a provider or a channel does."""
+
+    def __init__(
+        self, outbox: Path, notes: MonitorLog, settings: NotificationSettings | None, notifiers: Sequence[Notifier] = ()
+    ) -> None:
+        """Make the channels.
+
+        Args:
+            outbox: The folder above those of each monitoring's messages.
+            notes: Where replies are told.
+            settings: The channels of a file, or None.
+            notifiers: The user's own.
+        """
+        self._outbox, self._notes, self._notifiers = outbox, notes, tuple(notifiers)
+        self.settings = settings or NotificationSettings()
+        self._routes = self._made_routes()
+        self.language = self.settings.language
+        self.scrubber = Scrubber(_secrets([channel.options for channel in self.settings.channels]))
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody is to be told."""
+        return not self._routes and not self._notifiers
+
+    def send_left(self) -> None:
+        """Begin to send what earlier monitors left, in a thread of its own."""
+        if self._routes and self._outbox.is_dir():
+            threading.Thread(target=self._send_left, name="parallel_ml-left-messages", daemon=True).start()
+
+    def send(self, key: str, message: Message, deadline_s: float = DEADLINE_S) -> None:
+        """Send a message through everything; return when it is over, or at the deadline.
+
+        Args:
+            key: Names the monitoring; a folder is called so.
+            message: What to send; known secrets, and what looks like one, are taken out.
+            deadline_s: How long to wait at most. A provider that hangs goes on hanging in a thread of its own.
+        """
+        message = scrubbed(message, self.scrubber)
+        until = time.monotonic() + deadline_s
+        work: list[Callable[[], object]] = []
+        if self._routes:
+            work.append(functools.partial(self._deliver, self._outbox / key, message, deadline_s))
+        work += [functools.partial(self._tell, notifier, message) for notifier in self._notifiers]
+        threads = [threading.Thread(target=task, name="parallel_ml-message", daemon=True) for task in work]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(max(0.0, until + 1.0 - time.monotonic()))
+        if any(thread.is_alive() for thread in threads):
+            self._notes.problem(f"a message is not through after {deadline_s:.0f} s; nobody waits for it any longer")
+
+    def _send_left(self) -> None:
+        try:
+            for folder in sorted(path for path in self._outbox.iterdir() if path.is_dir()):
+                if waiting(folder) and not self._deliver(folder):
+                    return
+        except Exception as error:  # noqa: BLE001 - nobody waits for this thread
+            self._notes.problem("messages of an earlier training could not be sent", error)
+
+    def _made_routes(self) -> list[Route]:
+        """Make each channel by itself: one whose package is missing must not silence the others."""
+        routes = []
+        for asked in self.settings.channels:
+            try:
+                channels = build_channels(replace(self.settings, channels=(asked,)), self._notes.problem)
+            except ParallelMLError as error:
+                self._notes.problem(f"no messages by {asked.name}: {error}")
+                continue
+            except Exception as error:  # noqa: BLE001 - protects the training
+                self._notes.problem(f"no messages by {asked.name}: the channel cannot be made", error)
+                continue
+            routes += [
+                Route(channel, asked.min_severity, asked.quiet_hours, self.settings.language) for channel in channels
+            ]
+        return routes
+
+    def _deliver(self, folder: Path, message: Message | None = None, deadline_s: float = DEADLINE_S) -> bool:
+        """Send what is in an outbox, and one message more; return whether nothing is left."""
+        try:
+            dispatcher = Dispatcher(folder, self._routes, say=self._notes.problem)
+        except StoreError as error:
+            if message is not None:
+                self._notes.problem(f"no messages: {error}")
+            return message is None  # another monitor sends these
+        if message is not None:
+            dispatcher.put(message)
+        dispatcher.start()
+        left = dispatcher.close(deadline_s)
+        self._notes.info(f"messages sent: {dispatcher.sent}")
+        for one in left:
+            later = ", and is tried again when the next monitor starts" if one.waiting else ""
+            self._notes.problem(f"{one.channel}: not delivered: {one.reason}{later}")
+        if not left:
+            shutil.rmtree(folder, ignore_errors=True)
+        return not left
+
+    def _tell(self, notifier: Notifier, message: Message) -> None:
+        name = getattr(notifier, "name", type(notifier).__name__)
+        try:
+            deliver = getattr(notifier, "deliver", None)
+            reply = deliver(message) if callable(deliver) else self._say(notifier, message)
+        except Exception as error:  # noqa: BLE001 - the user's own code must not hurt the training
+            self._notes.problem(f"{name}: sending failed", error)
+            return
+        fate = getattr(reply, "fate", Fate.SENT)
+        if fate is Fate.SENT:
+            self._notes.info(f"{name}: sent")
+        else:
+            self._notes.problem(f"{name}: {fate}: {getattr(reply, 'text', '')}")
+
+    def _say(self, notifier: Notifier, message: Message) -> object:
+        text = plain(message, language=self.language, title=False)
+        return notifier.send(message.title, text, level=message.level.value)
+
+
+def _secrets(value: object) -> list[str]:
+    """Return every secret in the settings of channels."""
+    if isinstance(value, Secret):
+        return [value.reveal()]
+    if isinstance(value, Mapping):
+        return [secret for item in value.values() for secret in _secrets(item)]
+    if isinstance(value, (list, tuple)):
+        return [secret for item in value for secret in _secrets(item)]
+    return []

@@ -1,0 +1,161 @@
+"""Messages and alerts of real runs: what arrives, what waits, what an alert does."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from parallel_ml import ParallelMLExecutor
+from parallel_ml.adapters.cli.main import main
+from parallel_ml.notify.outbox import waiting
+from parallel_ml.store.files import read_json
+from tests.process.test_runtime import layout_of
+
+pytestmark = pytest.mark.process
+Write = Callable[..., Path]
+Make = Callable[..., ParallelMLExecutor]
+PYTHON = sys.executable
+UNSEEN = "word-that-nobody-may-see-4711"
+EPOCHS = """
+import time
+from parallel_ml import report
+for epoch in range(1, 400):
+    report(epoch=epoch, epochs=400, loss=float("nan") if epoch > 2 else 1 / epoch)
+    time.sleep(0.02)
+"""
+
+
+class Receiver(http.server.ThreadingHTTPServer):
+    """A web service that keeps what it is sent."""
+
+    def __init__(self) -> None:
+        """Listen on loopback."""
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.got: list[dict[str, Any]] = []
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        """Where it listens, with something that must stay a secret."""
+        return f"http://127.0.0.1:{self.server_address[1]}/hook?token={UNSEEN}"
+
+    def kinds(self) -> list[str]:
+        """Return what the messages were about; those of a digest one by one."""
+        found: list[str] = []
+        for message in self.got:
+            rows = message["data"].get("rows") if message["kind"] == "digest" else None
+            found += [row["kind"] for row in rows] if rows else [message["kind"]]
+        return found
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        assert isinstance(self.server, Receiver)
+        self.server.got.append(json.loads(body))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """Return a service that receives messages."""
+    server = Receiver()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def settings(folder: Path, url: str) -> Path:
+    """Write the settings of one webhook."""
+    path = folder / "notifier_config.yaml"
+    path.write_text(yaml.safe_dump({"channels": [{"type": "webhook", "url": url}]}))
+    path.chmod(0o600)
+    return path
+
+
+def test_what_happens_in_a_run_arrives(write: Write, executor: Make, tmp_path: Path, receiver: Receiver) -> None:
+    """A start, an end and a failure of the jobs, and one message for the whole run, the last."""
+    settings(tmp_path, receiver.url)
+    run = executor(write("good", "sleep 0.5"), write("bad", "sleep 0.5; exit 1"))
+    run.run_parallel()
+    kinds = receiver.kinds()
+    assert sorted(kinds[:-1]) == ["failed", "finished", "started", "started"]
+    assert receiver.got[-1]["kind"] == "run_done"
+    assert waiting(layout_of(run).outbox) == []
+
+
+def test_a_dead_network_changes_nothing_and_loses_nothing(
+    write: Write, executor: Make, tmp_path: Path, receiver: Receiver, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The run ends as ever and says what was not sent; `notify flush` sends it later."""
+    settings(tmp_path, "http://127.0.0.1:9/hook")
+    run = executor(write("a", "true"))
+    (result,) = run.run_parallel()
+    assert result.state == "completed"
+    assert any("not sent" in note for note in run.get_status().notes)
+    path = settings(tmp_path, receiver.url)
+    assert main(["notify", "flush", str(layout_of(run).dir), "--notify", str(path)]) == 0
+    assert {"started", "finished", "run_done"} <= set(receiver.kinds())
+    assert "0 could not be sent" in capsys.readouterr().out
+
+
+def test_nothing_of_the_settings_is_in_the_run(
+    write: Write, executor: Make, tmp_path: Path, receiver: Receiver
+) -> None:
+    """Neither of a configuration's own section nor of a file."""
+    section = {"channels": [{"type": "webhook", "url": receiver.url, "secret": "whsec-9876543210"}]}
+    run = executor(write("a", "true", notifications=section))
+    run.run_parallel()
+    assert "finished" in receiver.kinds()
+    texts = b"".join(path.read_bytes() for path in layout_of(run).dir.rglob("*") if path.is_file())
+    assert UNSEEN.encode() not in texts
+    assert b"whsec-9876543210" not in texts
+
+
+def test_settings_that_are_wrong_stop_the_run_before_it_starts(write: Write, executor: Make, tmp_path: Path) -> None:
+    """With file, line and key."""
+    (tmp_path / "notifier_config.yaml").write_text("email_enabled: true\nemail: {smtp_servr: x}\n")
+    run = executor(write("a", "true"))
+    with pytest.raises(Exception, match=r"notifier_config.yaml:2: .*smtp_servr"):
+        run.run_parallel()
+    assert not list((tmp_path / "runs").glob("*/events.jsonl"))
+
+
+def test_an_alert_stops_a_job_and_says_why(write: Write, executor: Make, tmp_path: Path, receiver: Receiver) -> None:
+    """The rule's action; told once, and by a message."""
+    settings(tmp_path, receiver.url)
+    rules = [{"alert": "lost", "expr": "isnan(train_loss)", "for": "3 epochs", "action": "stop"}]
+    run = executor(write("a", [PYTHON, "-c", EPOCHS], alerts={"rules": rules, "builtin": False}))
+    told: list[str] = []
+    run.subscribe(lambda event: told.append(f"{event.data['alert']} {event.data['news']}"), "alert")
+    (result,) = run.run_parallel()
+    assert (result.state, told) == ("stopped", ["lost firing"])
+    assert (result.error or "").startswith("alert lost: ")
+    assert result.history["epochs"][-1] < 100
+    assert "alert" in receiver.kinds()
+    assert read_json(layout_of(run).job("a").alerts)["v"] == 1
+
+
+def test_rules_for_the_whole_run_come_on_top_of_the_built_in_ones(write: Write, executor: Make, tmp_path: Path) -> None:
+    """`--alerts FILE`; nan is watched without a word."""
+    rules = tmp_path / "rules.yaml"
+    rules.write_text('- "epoch() >= 5 -> stop"\n')
+    run = executor(write("a", [PYTHON, "-c", EPOCHS]), alerts=rules)
+    told: list[str] = []
+    run.subscribe(lambda event: told.append(event.data["alert"]), "alert")
+    (result,) = run.run_parallel()
+    assert result.state == "stopped"
+    assert told == ["nan", "epoch() >= 5"]

@@ -1,0 +1,148 @@
+"""The channels of a notification file: what a monitor sends through them, and what waits for the next one."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from parallel_ml.notify.message import Kind
+from parallel_ml.notify.secret import Secret
+from parallel_ml.notify.settings import ChannelSettings, NotificationSettings
+from parallel_ml.training_monitor import TrainingMonitor
+from parallel_ml.training_monitor.log import MonitorLog
+from parallel_ml.training_monitor.messages import end_message
+from parallel_ml.training_monitor.sending import Courier
+from parallel_ml.training_monitor.session import empty_metrics
+
+WAIT_S = 10.0
+
+
+class Receiver(HTTPServer):
+    """A program on this machine that takes what a webhook sends."""
+
+    def __init__(self) -> None:
+        """Take any port."""
+        super().__init__(("127.0.0.1", 0), Taking)
+        self.told: list[dict[str, Any]] = []
+        self.status = 200
+        self.got = threading.Event()
+
+
+class Taking(BaseHTTPRequestHandler):
+    """One request."""
+
+    server: Receiver
+
+    def do_POST(self) -> None:
+        """Keep the message."""
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.server.status == 200:
+            self.server.told.append(json.loads(body))
+            self.server.got.set()
+        self.send_response(self.server.status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
+        """Print nothing."""
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """Return a receiver that listens until the test ends."""
+    with Receiver() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def write_config(folder: Path, receiver: Receiver, more: str = "") -> None:
+    """Write a notification file with one webhook."""
+    path = folder / "notifier_config.yaml"
+    url = f"http://127.0.0.1:{receiver.server_port}/hook"
+    path.write_text(f'notifications:\n  channels:\n    - {{type: webhook, url: "{url}"}}\n{more}')
+    path.chmod(0o600)
+
+
+def test_a_file_in_the_folder_is_enough(folder: Path, receiver: Receiver) -> None:
+    """`./notifier_config.yaml` is read when it is there, and its channel gets one message."""
+    write_config(folder, receiver)
+    TrainingMonitor().start_monitoring("digits", lambda: {"final_loss": 0.5})
+    [told] = receiver.told
+    assert (told["title"], told["kind"], told["job"]) == ("digits: training finished", "finished", "digits")
+    assert told["data"]["final_loss"] == 0.5
+
+
+def test_the_language_of_the_file_is_that_of_message_and_report(folder: Path, receiver: Receiver) -> None:
+    """`language: zh` makes both Chinese."""
+    write_config(folder, receiver, "  language: zh\n")
+    with pytest.raises(ZeroDivisionError):
+        TrainingMonitor().start_monitoring("digits", lambda: 1 / 0)
+    assert receiver.told[0]["title"].startswith("digits 训练失败")
+    [report] = (folder / "training_reports").glob("*.md")
+    assert "训练报告" in report.read_text(encoding="utf-8")
+
+
+def test_a_file_that_is_wrong_costs_the_messages_and_not_the_training(folder: Path) -> None:
+    """The log says what is wrong, and where."""
+    (folder / "notifier_config.yaml").write_text("notifications:\n  email_enabled: perhaps\n")
+    assert TrainingMonitor().start_monitoring("m", lambda: 7) == 7
+    assert "notifier_config.yaml:2" in (folder / "ml_notifier.log").read_text(encoding="utf-8")
+
+
+def test_a_channel_that_cannot_be_made_does_not_silence_the_others(folder: Path, receiver: Receiver) -> None:
+    """A type that is not there, or a package that is missing, costs its own messages alone."""
+    hook = ChannelSettings("hook", "webhook", {"url": Secret(f"http://127.0.0.1:{receiver.server_port}/")})
+    settings = NotificationSettings(channels=(ChannelSettings("none", "no_such_type"), hook))
+    log = MonitorLog(folder / "ml_notifier.log", "m")
+    metrics = {**empty_metrics("m"), "status": "completed"}
+    Courier(folder / "box", log, settings).send("k", end_message(metrics, settings, key="k", created=1.0))
+    assert len(receiver.told) == 1
+    assert "no messages by none" in (folder / "ml_notifier.log").read_text(encoding="utf-8")
+    assert not list((folder / "box").iterdir())
+
+
+def test_what_did_not_get_through_is_sent_by_the_next_monitor(folder: Path, receiver: Receiver) -> None:
+    """A message that a provider did not take waits on disk, and nothing of it is left when it was sent."""
+    write_config(folder, receiver)
+    receiver.status = 503
+    settings = TrainingMonitor(config="notifier_config.yaml")._places.settings
+    log = MonitorLog(folder / "ml_notifier.log", "m")
+    courier = Courier(folder / "training_reports" / ".outbox", log, settings)
+    metrics = {**empty_metrics("first"), "status": "completed"}
+    courier.send("first", end_message(metrics, NotificationSettings(), key="first", created=1.0), deadline_s=0.1)
+    assert not receiver.told
+    receiver.status = 200
+    monitor = TrainingMonitor()
+    monitor.start_monitoring("second")
+    assert receiver.got.wait(WAIT_S)
+    monitor.stop_monitoring()
+    assert [told["job"] for told in receiver.told] == ["first", "second"]
+
+
+def test_links_and_templates_of_the_file_are_used() -> None:
+    """`{job}` in a link is the model; a link that needs a run is left out; a template has its own words."""
+    settings = NotificationSettings(
+        links=(("board", "http://host/{job}"), ("page", "http://host/{run}")),
+        templates={Kind.FINISHED: "{job} is done\nafter {time}: {links}"},
+    )
+    metrics = {**empty_metrics("a b"), "status": "completed", "duration": 0.5}
+    message = end_message(metrics, settings, key="k", created=1.0)
+    assert message.title == "a b is done"
+    assert message.blocks[0].text == "after 30 min 0 s: board: http://host/a%20b"  # type: ignore[union-attr]
+
+
+def test_figures_for_programs_are_json() -> None:
+    """A loss that is not a number is null in what a webhook gets."""
+    metrics = {**empty_metrics("m"), "status": "completed", "final_loss": float("nan")}
+    message = end_message(metrics, NotificationSettings(), key="k", created=1.0)
+    assert message.data["final_loss"] is None
+    assert json.loads(json.dumps(message.data, allow_nan=False))["model_name"] == "m"
