@@ -15,7 +15,9 @@ from parallel_ml.store.layout import JobLayout
 MOST_LINES = 15
 _LOOKED_AT = 300
 _FRAME = re.compile(r'^\s*File "(.+?)", line (\d+), in (.+?)\s*$')
-_NOT_OURS = re.compile(r"site-packages|dist-packages|/lib/python\d|^<frozen |^<string>|/parallel_ml/runtime/pinned_main\.py$")
+_NOT_OURS = re.compile(
+    r"site-packages|dist-packages|/lib/python\d|^<frozen |^<string>|/parallel_ml/runtime/pinned_main\.py$"
+)
 
 
 def last_output(log: str | None) -> list[str]:

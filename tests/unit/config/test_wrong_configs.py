@@ -303,7 +303,12 @@ WRONG = {
         "from ${WORD}",
     ),
     "alerts": (PLAIN + "alerts: [val_loss >]\n", 3, "alerts[0]", "cannot be understood"),
-    "notifications": (PLAIN + "notifications: {emial_enabled: true}\n", 3, "notifications.emial_enabled", "not a known"),
+    "notifications": (
+        PLAIN + "notifications: {emial_enabled: true}\n",
+        3,
+        "notifications.emial_enabled",
+        "not a known",
+    ),
     "a sweep": (PLAIN + "sweep: {}\n", 3, "sweep", "not in this version"),
     "a table": (
         TRAINING + "data_preprocessing: {image_dir: d, train_data_path: a.csv}\n",
