@@ -244,6 +244,10 @@ def _pause_live(job: Job, stimulus: Pause, now: float) -> Decision:
     return _tell(job, Command.PAUSE, ev.PauseBegun(job.name, due_at, stimulus.order))
 
 
+def _pause_again(_job: Job, _stimulus: Pause, _now: float) -> Decision:
+    return NOTHING
+
+
 def _resume_paused(job: Job, stimulus: Resume, _now: float) -> Decision:
     if job.frozen:
         return _tell(job, Command.THAW, ev.JobThawed(job.name, stimulus.order))
@@ -326,6 +330,7 @@ TRANSITIONS: dict[tuple[JobState, type[Stimulus]], Callable[..., Decision]] = {
     (S.PAUSING, Ended): _ended_while_pausing,
     (S.PAUSING, Held): _held_while_pausing,
     (S.PAUSING, Stop): _stop_live,
+    (S.PAUSING, Pause): _pause_again,
     (S.PAUSING, Resume): _resume_pausing,
     (S.PAUSING, GraceOver): _grace_over,
     (S.PAUSED, Resume): _resume_paused,

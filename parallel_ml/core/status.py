@@ -34,6 +34,7 @@ class JobStatus(_Told):
             `energy_estimated`; while it runs also `memory_mb`, `cpu_percent`, `processes`, `threads`,
             `gpu_memory_mb` and `gpu_utilization` of the last sample. Empty before the first.
         held: Whether it is paused in memory, with its GPU's memory, rather than saved and ended.
+        pausing: Whether it was told to pause and has not yet; its `state` is `running` until then.
         failure: What the newest attempt's failure looks like: `class`, `words`, `evidence` (the line that shows it, or
             None), `advice`, `suspected`. None where it did not fail.
         recoveries: What was done when it ran out of memory, a sentence a step.
@@ -60,6 +61,7 @@ class JobStatus(_Told):
     elapsed_s: float | None = None
     resources: dict[str, Any] = field(default_factory=dict)
     held: bool = False
+    pausing: bool = False
     failure: dict[str, Any] | None = None
     recoveries: tuple[str, ...] = ()
 

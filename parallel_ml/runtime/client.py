@@ -31,7 +31,7 @@ LEAST_PIECE_BYTES, MOST_BYTES = 64 << 10, 16 << 20
 """The logs of a run are read in pieces: of each so much at least, and of all together no more where that allows it."""
 UNREADABLE = "unreadable"
 """The state of a run of which nothing can be said."""
-_PAUSABLE = frozenset({JobState.QUEUED, JobState.STARTING, JobState.RUNNING, JobState.RETRYING})
+_PAUSABLE = frozenset({JobState.QUEUED, JobState.STARTING, JobState.RUNNING, JobState.PAUSING, JobState.RETRYING})
 _RESUMABLE = frozenset({JobState.PAUSED, JobState.PAUSING})
 _RETRIABLE = frozenset({JobState.FAILED, JobState.STOPPED})
 _HINTS = {OrderKind.RESUME: "; retry brings a failed or stopped job back"}
@@ -156,7 +156,9 @@ class RunClient:
         if name is not None and not allowed(state.jobs[name].state):
             if state.jobs[name].state.finished:
                 raise UsageError(f"{name} is {state.jobs[name].state.word} already{_HINTS.get(order.kind, '')}")
-            raise UsageError(f"{name} is {state.jobs[name].state.word}: there is nothing {what}")
+            held = order.kind is OrderKind.PAUSE and state.jobs[name].frozen
+            hint = f"to free its GPU: resume --job {name}, then pause it without --freeze" if held else ""
+            raise UsageError(f"{name} is {state.jobs[name].state.word}: there is nothing {what}", hint)
         if not any(allowed(job.state) for job in state.jobs.values()):
             already = f"run {self.run_id} is {state.word}"
             raise UsageError(f"{already} already" if state.finished else f"{already}: there is nothing {what}")

@@ -261,7 +261,7 @@ class ParallelMLExecutor:
         """
         self.prepare()
         layout = self._prepared()
-        argv = [sys.executable, "-m", "parallel_ml", "resume", str(layout.dir), "--json"]
+        argv = [sys.executable, "-m", "parallel_ml", "resume", str(layout.dir), "--json", "--take-over"]
         with layout.log.open("ab") as log:
             child = subprocess.Popen(
                 argv,

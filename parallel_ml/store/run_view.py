@@ -48,7 +48,9 @@ class RunView:
         self.layout = layout
         self.state, self._offset = _load(layout)
         if not self.state.run_id:
-            raise StoreError(layout.dir, "reading run", "there is no run here")
+            torn = layout.plan.exists() and layout.events.exists()
+            lost = f"the first line of events.jsonl is torn; parallel-ml clean {layout.dir.name} removes the run"
+            raise StoreError(layout.dir, "reading run", lost if torn else "there is no run here")
         self.plan: dict[str, Any] = read_json(layout.plan) or {}
 
     def refresh(self) -> None:
@@ -127,9 +129,10 @@ class RunView:
             ended=iso(ended),
             paths=self._paths(job),
             error=job.error or (attempt.error if attempt else None),
-            elapsed_s=round((ended or now) - started, 3) if started is not None else None,
+            elapsed_s=round((ended or now) - started - _held_s(job, now), 3) if started is not None else None,
             resources=_resources(files.attempt(attempt.number).samples, running=ended is None) if attempt else {},
             held=job.frozen,
+            pausing=job.state is JobState.PAUSING,
             failure=_failure(attempt.diagnosis) if attempt else None,
             recoveries=job.recoveries,
         )
@@ -153,6 +156,12 @@ def _outcome(job: Job) -> str | None:
         return str(job.attempt.outcome) if job.attempt.outcome else None
     never = {JobState.FAILED: OutcomeKind.DEPENDENCY, JobState.STOPPED: OutcomeKind.STOPPED}
     return never[job.state].value if job.state in never else None
+
+
+def _held_s(job: Job, now: float) -> float:
+    """Return how long the newest attempt was held in memory, until now where it still is."""
+    so_far = job.attempt.held_s if job.attempt else 0.0
+    return so_far + (max(0.0, now - job.held_since) if job.frozen and job.held_since is not None else 0.0)
 
 
 def _failure(found: Diagnosis | None) -> dict[str, Any] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -262,3 +263,49 @@ def test_a_failure_is_told_with_its_class_its_line_and_something_to_try(write: W
     assert failure["evidence"] == "ModuleNotFoundError: No module named 'there_is_no_such_module'"
     assert failure["advice"]
     assert Path(result.paths["log"] or "").exists()
+
+
+LAZY = """
+import signal, sys, time
+def leave(*_):
+    time.sleep(1.5)
+    sys.exit(0)
+signal.signal(signal.SIGUSR1, leave)
+print("up", flush=True)
+time.sleep(99)
+"""
+
+
+def test_a_pause_that_is_resumed_before_it_was_done_ends_and_says_so(
+    write: Write, executor: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`pause` does not wait for the end of the job that goes on."""
+    run = executor(write("a", [PYTHON, "-c", LAZY]))
+    thread = in_background(run)
+    layout = layout_of(run)
+    until(lambda: layout.job("a").log.exists() and messages(layout, "a") == ["up"], "the program")
+    pausing = threading.Thread(target=main, args=(["pause", str(layout.dir)],))
+    pausing.start()
+    until(lambda: run.get_status().jobs[0].pausing, "the pause")
+    assert main(["resume", str(layout.dir)]) == 0
+    pausing.join(20)
+    told = capsys.readouterr().out
+    assert "a: in the queue again" in told
+    assert "a: was paused, and somebody has resumed it" in told
+    RunClient(layout.dir).stop(at_once=True)
+    thread.join()
+
+
+def test_a_run_that_is_taken_over_in_the_background_wakes_only_who_is_named(
+    write: Write, executor: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The other job stays paused."""
+    run = executor(write("a", [PYTHON, "-c", COUNTS, "100000"]), write("b", [PYTHON, "-c", COUNTS, "100000"]))
+    drive_until_it_reports(run)
+    layout = layout_of(run)
+    assert main(["pause", str(layout.dir)]) == 0
+    assert main(["resume", str(layout.dir), "--job", "a", "--detach"]) == 0
+    until(is_running(run, "a"), "the job that was named")
+    assert state_of(run, "b") == "paused"
+    assert main(["stop", str(layout.dir)]) == 0
+    assert "background" in capsys.readouterr().out

@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     asking.give(client, client.pause(args.job, freeze=args.freeze))
     if not args.json and screen.is_terminal(sys.stdout):
         print(f"pausing {asking.some(wanted)} ...", flush=True)
-    jobs = asking.wait_for(client, wanted, lambda job: job.state in {"paused", "stopping", *FINISHED})
+    jobs = asking.wait_for(client, wanted, lambda job: not job.pausing)
     if args.json:
         screen.print_json(client.status().to_dict())
     else:
@@ -44,8 +44,11 @@ def run(args: argparse.Namespace) -> int:
 def pausing(job: JobStatus) -> str:
     """Return what became of a job that was told to pause."""
     name = safe(job.name)
-    if job.state != "paused":
+    if job.state in FINISHED or job.state == "stopping":
         return f"{name}: {job.state} before it could pause"
+    if job.state != "paused":
+        return f"{name}: was paused, and somebody has resumed it"
     if job.held:
-        return f"{name}: paused in memory; what it holds of the GPU stays taken"
+        on_card = job.allocation is not None and job.allocation.get("gpu_uuid") is not None
+        return f"{name}: paused in memory" + ("; what it holds of the GPU stays taken" if on_card else "")
     return f"{name}: paused; nothing of it runs"

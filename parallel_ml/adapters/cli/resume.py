@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     parser.add_argument("--job", metavar="NAME", help="of the paused jobs only this one goes on (default: all)")
     parser.add_argument("--detach", action="store_true", help="where it takes the run over: in the background")
+    parser.add_argument("--take-over", action="store_true", help=argparse.SUPPRESS)  # `--detach`: nobody is woken
     add_json(parser, "the status at the end")
     examples(parser, "resume", "resume --job config2", "resume night --detach")
 
@@ -34,6 +35,8 @@ def run(args: argparse.Namespace) -> int:
             told = f"a supervisor drives run {status.run} already, and nothing of it is paused"
             raise UsageError(told, "see how it stands with: status")
         return give(client, client.resume(args.job), args)
+    if args.take_over:
+        return take_over(client, args)
     if args.job is not None or any(job.state == "paused" for job in status.jobs):
         client.resume(args.job)
     elif client.at_rest():
@@ -49,7 +52,11 @@ def give(client: RunClient, order: Order, args: argparse.Namespace) -> int:
     if args.json:
         screen.print_json(client.status().to_dict())
         return 0
-    print(f"{asking.some(_about(before, order))}: in the queue again; see how it goes with: status {safe(before.run)}")
+    held, queued = _about(before, order)
+    if held:
+        print(f"{asking.some(held)}: goes on")
+    if queued:
+        print(f"{asking.some(queued)}: in the queue again; see how it goes with: status {safe(before.run)}")
     return 0
 
 
@@ -61,6 +68,8 @@ def take_over(client: RunClient, args: argparse.Namespace) -> int:
     return drive(ParallelMLExecutor.resume(client.dir), as_json=args.json, detach=args.detach)
 
 
-def _about(status: RunStatus, order: Order) -> list[str]:
+def _about(status: RunStatus, order: Order) -> tuple[list[str], list[str]]:
+    """Return the jobs that an order is about: those that are held in memory, and the others."""
     states = {"resume": {"paused"}, "retry": {"failed", "stopped"}}[order.kind.value]
-    return [job.name for job in status.jobs if order.job == job.name or (order.job is None and job.state in states)]
+    named = [job for job in status.jobs if order.job in (None, job.name) and (job.state in states or job.pausing)]
+    return [job.name for job in named if job.held], [job.name for job in named if not job.held]

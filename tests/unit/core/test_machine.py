@@ -88,6 +88,7 @@ TABLE = [
     ("pausing", "ended well", "succeeded"),
     ("pausing", "ended badly", "paused"),
     ("pausing", "resume", "pausing"),
+    ("pausing", "pause", "pausing"),
     ("pausing", "stop", "stopping"),
     ("pausing", "grace over", "pausing"),
     ("pausing", "held", "frozen"),
