@@ -25,6 +25,8 @@ from parallel_ml.store.run_view import last_metrics
 
 EVERY_S = 2.0
 SAVE_AFTER_S = 1.0
+SAVE_EVERY_S = 30.0
+"""What has only been seen, and led to nothing, is written so often: each time costs an fsync."""
 Rules = Callable[[str], tuple[AlertRule, ...]]
 
 
@@ -56,7 +58,7 @@ class Alerting:
         look_at_all = now >= self._look_at or self._look_at > now + EVERY_S
         if look_at_all:
             self._look_at = now + EVERY_S
-        elif not self._points and not self._unsaved:
+        elif not self._points and now < min(self._unsaved.values(), default=now + EVERY_S):
             return []
         found: list[Stimulus] = []
         free: float | None = None
@@ -86,7 +88,9 @@ class Alerting:
         new, told, orders = step(state, rules, inputs, now)
         if new != state:
             self._states[name] = new
-            self._unsaved.setdefault(name, now + SAVE_AFTER_S)
+            soon = bool(told or orders) or new.rules != state.rules
+            due_at = now + (SAVE_AFTER_S if soon else SAVE_EVERY_S)
+            self._unsaved[name] = min(due_at, self._unsaved.get(name, due_at))
         for one in told:
             self._monitor.emit(MonitorEvent(EventKind.ALERT, name, _news(one)))
         for order in orders:
@@ -131,7 +135,7 @@ class Alerting:
     def _save(self, now: float) -> None:
         """Write what has stood for a moment; what cannot be written now is tried again."""
         for name, due_at in list(self._unsaved.items()):
-            if due_at > now and due_at - now <= SAVE_AFTER_S:
+            if now < due_at <= now + SAVE_EVERY_S:
                 continue
             told = {"v": 1, "afresh": self._attempts[name], "state": encode(self._states[name])}
             try:
@@ -144,7 +148,7 @@ class Alerting:
     def close(self) -> None:
         """Write what has not been written."""
         self._unsaved = dict.fromkeys(self._unsaved, 0.0)
-        self._save(SAVE_AFTER_S)
+        self._save(1.0)
 
 
 def _stimulus(job: str, order: AlertOrder) -> Stimulus:
