@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from parallel_ml.runtime.secret_files import is_secret_name, is_yaml, names_channels
+from parallel_ml.runtime.secret_files import KEY, MAX_CONFIG_BYTES, is_secret_name, may_configure, names_channels
 
 PATIENCE_S = 20.0
 MAX_DIFF_BYTES = 1024 * 1024
 MAX_DEPTH = 4
 """Checkouts within checkouts (submodules) that are looked into."""
-_MOST_YAML = 50
+_MOST_LOOKED_INTO = 50
 _SUBMODULE = "160000"
 """The mode of a submodule in the index (gitformat-index(5))."""
 _USERINFO = re.compile(r"^([a-z][a-z0-9+.-]*://)[^/@]*@", re.IGNORECASE)
@@ -72,8 +72,13 @@ def _listed(top: Path, prefix: str, depth: int) -> list[str] | None:
     return list(found)
 
 
-def describe(top: Path) -> tuple[dict[str, Any], bytes]:
-    """Return what is recorded of a checkout, and its uncommitted changes without what may be secret, 1 MiB at most."""
+def describe(top: Path, private: Collection[str] = ()) -> tuple[dict[str, Any], bytes]:
+    """Return what is recorded of a checkout, and its uncommitted changes without what may be secret, 1 MiB at most.
+
+    Args:
+        top: The checkout.
+        private: The real paths of files that hold secrets, whatever they look like.
+    """
     # Of git's commands this one alone looks at all files without writing what it saw into the index.
     told = _git(top, "status", "--porcelain=v2", "--branch", "-z", "--no-renames", "--untracked-files=normal")
     lines = _names(told)
@@ -83,7 +88,7 @@ def describe(top: Path) -> tuple[dict[str, Any], bytes]:
     untracked = sum(line.startswith("? ") for line in lines)
     remote = _line(_git(top, "config", "--get", "remote.origin.url"))
     has_commit = commit not in (None, "(initial)")
-    hidden = list(_secret(top, changed)) if has_commit else []
+    hidden = list(_secret(top, changed, private)) if has_commit else []
     shown = [name for name in changed if name not in set(hidden)]
     diff = _diff(top, shown, hidden) if has_commit and shown else b""
     record = {
@@ -118,20 +123,42 @@ def _diff(top: Path, shown: list[str], hidden: list[str]) -> bytes:
     return _git(top, *plain, *paths) or b""
 
 
-def _secret(top: Path, changed: list[str]) -> Iterator[str]:
+def _secret(top: Path, changed: list[str], private: Collection[str]) -> Iterator[str]:
     """Yield the changed files whose hunks may show a secret, of before or of now."""
-    texts = [name for name in changed if is_yaml(name)]
+    now = {name for name in changed if may_configure(name) and names_channels(_text(top / name))}
+    before = _mentioning(top, [name for name in changed if may_configure(name) and name not in now])
     for name in changed:
-        if is_secret_name(name) or (name in texts and (len(texts) > _MOST_YAML or _has_channels(top, name))):
+        known = is_secret_name(name) or name in now or str(top / name) in private
+        if known or (name in before and (len(before) > _MOST_LOOKED_INTO or _had_channels(top, name))):
             yield name
 
 
-def _has_channels(top: Path, name: str) -> bool:
+def _mentioning(top: Path, names: list[str]) -> set[str]:
+    """Return those of the files that had the word in the last commit; all where git cannot tell."""
+    if not names:
+        return set()
+    paths = [f":(literal,top){name}" for name in names]
+    if sum(map(len, paths)) > _LONGEST_ARGUMENTS:
+        paths = []
+    options = ("-z", "--name-only", "--full-name", "--text", "--fixed-strings", "--no-recurse-submodules")
+    told = _git(top, "grep", *options, "-e", KEY.decode(), "HEAD", "--", *paths, fine=(0, 1))
+    return set(names) if told is None else {name.partition(":")[2] for name in _names(told)}.intersection(names)
+
+
+def _had_channels(top: Path, name: str) -> bool:
+    told = _git(top, "show", "--no-textconv", f"HEAD:{name}")
+    return told is None or names_channels(told)
+
+
+def _text(path: Path) -> bytes:
+    """Return what is in a file, no more than a configuration has."""
     try:
-        now = (top / name).read_bytes()
+        if not path.is_file():
+            return b""
+        with path.open("rb") as stream:
+            return stream.read(MAX_CONFIG_BYTES + 1)
     except OSError:
-        now = b""
-    return names_channels(now) or names_channels(_git(top, "show", f"HEAD:{name}") or b"")
+        return b""
 
 
 def _names(told: bytes | None) -> list[str]:
@@ -142,7 +169,7 @@ def _line(told: bytes | None) -> str | None:
     return (told or b"").decode("utf-8", "backslashreplace").strip() or None
 
 
-def _git(folder: Path, *arguments: str) -> bytes | None:
+def _git(folder: Path, *arguments: str, fine: Collection[int] = (0,)) -> bytes | None:
     """Return what git prints, or None where it fails, or is not there."""
     command = ["git", "-C", str(folder), *_PLAIN, *arguments]
     try:
@@ -152,11 +179,11 @@ def _git(folder: Path, *arguments: str) -> bytes | None:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=PATIENCE_S,
-            check=True,
+            check=False,
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout
+    return done.stdout if done.returncode in fine else None
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -118,7 +118,9 @@ def plan_run(  # noqa: PLR0913 - what can be said of a run
             make_dir(staged.dir)
             with store_errors(alerts, "copying"):
                 shutil.copyfile(located(str(alerts), cwd), staged.alert_rules)
-        return _take_code(configs.jobs if snapshot else (), cwd, staged, folder.path)
+        named = [job.source for job in configs.jobs if job.notifies] + ([str(notify)] if notify else [])
+        private = frozenset(os.path.realpath(located(one, cwd)) for one in named)
+        return _take_code(configs.jobs if snapshot else (), cwd, staged, folder.path, private)
 
     return make_run(new, gpus, folder, environ, take)
 
@@ -191,11 +193,13 @@ def make_run(
     return layout, notes
 
 
-def _take_code(jobs: Sequence[LoadedConfig], cwd: Path, staged: RunLayout, runs: Path) -> Code:
+def _take_code(
+    jobs: Sequence[LoadedConfig], cwd: Path, staged: RunLayout, runs: Path, private: Collection[str]
+) -> Code:
     """Take the code of the jobs, and meanwhile ask git about the folder of the run."""
     with ThreadPoolExecutor(1) as beside:
-        asked = beside.submit(_git, cwd)
-        taker = CodeTaker(staged.code, apart=runs)
+        asked = beside.submit(_git, cwd, private)
+        taker = CodeTaker(staged.code, apart=runs, private=private)
         numbers = {job.name: taker.take(job) for job in jobs}
         told = asked.result()
     known = {} if told is None else {told[0]["top"]: told}
@@ -203,7 +207,7 @@ def _take_code(jobs: Sequence[LoadedConfig], cwd: Path, staged: RunLayout, runs:
     for number, entry in enumerate(taker.entries):
         top = entry["top"]
         if top is not None and top not in known:
-            known[top] = describe(Path(top))
+            known[top] = describe(Path(top), private)
         git = None if top is None else _with_diff(known[top], staged, str(number))
         entries.append({**entry, "git": git})
     mine = next((one["git"] for one in entries if told and one["top"] == told[0]["top"]), None)
@@ -222,9 +226,9 @@ def _with_diff(told: tuple[dict[str, Any], bytes], staged: RunLayout, name: str)
     return {**git, "diff": f"code/{name}.diff"}
 
 
-def _git(cwd: Path) -> tuple[dict[str, Any], bytes] | None:
+def _git(cwd: Path, private: Collection[str]) -> tuple[dict[str, Any], bytes] | None:
     top = find_checkout(cwd)
-    return None if top is None else describe(top)
+    return None if top is None else describe(top, private)
 
 
 def _new_layout(folder: RunsFolder) -> tuple[float, RunLayout]:

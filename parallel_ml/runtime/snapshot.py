@@ -11,18 +11,18 @@ import contextlib
 import hashlib
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from parallel_ml.errors import StoreError
-from parallel_ml.runtime.secret_files import is_secret_name, is_yaml, names_channels
+from parallel_ml.runtime.secret_files import is_secret_name, may_configure, names_channels
 from parallel_ml.store.files import free_bytes, make_dir, read_json, store_errors, write_json
 
 MAX_FILE_BYTES = 5 * 1024 * 1024
 MAX_TOTAL_BYTES = 200 * 1024 * 1024
 MAX_FILES = 10_000
-MAX_LINKS = 20_000
+MAX_LINKS = 50_000
 MOST_DATA_FILES = 100
 """A folder with more files that are no code than this holds data: they are linked."""
 _MOST_SIBLINGS = 256
@@ -67,7 +67,9 @@ def is_code(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in _CODE
 
 
-def take_snapshot(base: Path, names: Sequence[str], into: Path, *, apart: Path) -> Snapshot:
+def take_snapshot(
+    base: Path, names: Sequence[str], into: Path, *, apart: Path, private: Collection[str] = ()
+) -> Snapshot:
     """Copy files of `base` into a new folder, and link the rest.
 
     Args:
@@ -75,6 +77,7 @@ def take_snapshot(base: Path, names: Sequence[str], into: Path, *, apart: Path) 
         names: The files, relative to the base, those first that must be in it.
         into: A folder that does not exist; the tree becomes a folder in it, called as the base is.
         apart: The folder of runs: it is neither copied nor linked.
+        private: The real paths of files that hold secrets, whatever they look like.
 
     Raises:
         TooMuch: There are more files or links than a snapshot takes.
@@ -85,7 +88,7 @@ def take_snapshot(base: Path, names: Sequence[str], into: Path, *, apart: Path) 
     with store_errors(into, "copying code"):
         into.mkdir(mode=0o700)
         tree.mkdir()
-        copier = _Copier(base, tree)
+        copier = _Copier(base, tree, private)
         for name in _without(names, base, apart):
             copier.copy(name)
         copied = copier.done
@@ -116,7 +119,7 @@ def copy_snapshot(old: Path, into: Path) -> tuple[Snapshot, list[str]]:
         for name, (_, digest) in record["files"].items():
             target = tree / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            if _copy(str(old / tree.name / name), str(target))[1] != digest:
+            if _write(*_read(str(old / tree.name / name)), str(target))[1] != digest:
                 changed.append(name)
         for name, target_text in record["links"].items():
             (tree / name).parent.mkdir(parents=True, exist_ok=True)
@@ -158,8 +161,9 @@ def _without(names: Sequence[str], base: Path, apart: Path) -> list[str]:
 class _Copier:
     """Copies files one by one and keeps count."""
 
-    def __init__(self, base: Path, tree: Path) -> None:
+    def __init__(self, base: Path, tree: Path, private: Collection[str]) -> None:
         self.base, self.tree, self.done = str(base), str(tree), _Copied()
+        self._private = private
         self._folders = {""}
         self._room = min(MAX_TOTAL_BYTES, free_bytes(tree) // 4)
 
@@ -183,17 +187,18 @@ class _Copier:
             self._copy_link(name)
         elif not stat.S_ISREG(told.st_mode):
             return "not a regular file"
-        elif is_secret_name(name):
+        elif is_secret_name(name) or path in self._private:
             return "may hold a secret"
         elif told.st_size > MAX_FILE_BYTES:
             return "large"
         elif done.size_bytes + told.st_size > self._room:
             return "beyond the total of a snapshot"
-        elif is_yaml(name) and names_channels(Path(path).read_bytes()):
-            return "has notifications"
         else:
-            done.files[name] = _copy(path, self._target(name))
-            done.size_bytes += done.files[name][0]
+            data, told = _read(path)
+            if may_configure(name) and names_channels(data):
+                return "has notifications"
+            done.files[name] = _write(data, told, self._target(name))
+            done.size_bytes += len(data)
         return ""
 
     def _copy_link(self, name: str) -> None:
@@ -214,8 +219,8 @@ class _Copier:
         return f"{self.tree}/{name}"
 
 
-def _copy(source: str, target: str) -> tuple[int, str]:
-    """Copy one file with its times and its mode, less what others may write; return its size and hash."""
+def _read(source: str) -> tuple[bytes, os.stat_result]:
+    """Return a file's contents, and what the system says of it."""
     handle = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
     try:
         told = os.fstat(handle)
@@ -224,7 +229,11 @@ def _copy(source: str, target: str) -> tuple[int, str]:
             parts.append(part)
     finally:
         os.close(handle)
-    data = b"".join(parts)
+    return b"".join(parts), told
+
+
+def _write(data: bytes, told: os.stat_result, target: str) -> tuple[int, str]:
+    """Write a copy with its times and its mode, less what others may write; return its size and hash."""
     mode = (stat.S_IMODE(told.st_mode) & 0o755) | 0o600
     handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:

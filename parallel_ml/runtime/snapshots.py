@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import stat
 import sys
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +18,12 @@ from parallel_ml.config.fields import located
 from parallel_ml.config.manager import LoadedConfig
 from parallel_ml.runtime.checkout import find_checkout, listed_files
 from parallel_ml.runtime.program import Program, ProgramKind, read_command
-from parallel_ml.runtime.snapshot import Snapshot, TooMuch, take_snapshot
+from parallel_ml.runtime.snapshot import MOST_DATA_FILES, Snapshot, TooMuch, is_code, take_snapshot
 
 MAX_TREE_FILES = 2000
-"""Python files of a folder that is no checkout."""
+"""Files of code in a folder that is no checkout, and as many other texts."""
+_MAX_TEXT_BYTES = 1024 * 1024
+_SNIFFED_BYTES = 8000
 _MAX_LOOKED_AT = 20_000
 _HINT = "name what belongs to it (code: [src, train.py]), or say code: false"
 _SCRIPTS = (".jl", ".js", ".pl", ".py", ".r", ".rb", ".sh")
@@ -35,6 +39,7 @@ class _Wanted:
     base: Path
     names: tuple[str, ...]
     checkout: bool = False
+    note: str = ""
 
 
 class CodeTaker:
@@ -45,17 +50,19 @@ class CodeTaker:
         entries: What `run.json` says of each snapshot.
     """
 
-    def __init__(self, folder: Path, *, apart: Path) -> None:
+    def __init__(self, folder: Path, *, apart: Path, private: Collection[str] = ()) -> None:
         """Take snapshots into `folder`.
 
         Args:
             folder: `code` in the folder of the run that is being made.
             apart: The folder of runs.
+            private: The real paths of configurations that hold secrets.
         """
-        self._folder, self._apart = folder, apart.resolve()
+        self._folder, self._apart, self._private = folder, apart.resolve(), private
         self.notes: list[str] = []
         self.entries: list[dict[str, Any]] = []
         self._taken: dict[_Wanted, int | None] = {}
+        self._trees: dict[tuple[Path, Path, Path], _Wanted] = {}
         self._checkouts: dict[Path, Path | None] = {}
         self._listed: dict[Path, tuple[str, ...] | None] = {}
 
@@ -89,11 +96,13 @@ class CodeTaker:
         number = len(self.entries)
         into = self._folder / str(number)
         try:
-            snapshot = take_snapshot(wanted.base, wanted.names, into, apart=self._apart)
+            snapshot = take_snapshot(wanted.base, wanted.names, into, apart=self._apart, private=self._private)
         except TooMuch as error:
             shutil.rmtree(into, ignore_errors=True)
             self._note(job, f"its code is not pinned, there is too much of it ({error}); {_HINT}")
             return None
+        if wanted.note:
+            self._note(job, wanted.note)
         self.entries.append(
             {**entry(snapshot, self._folder.parent), "top": str(wanted.base) if wanted.checkout else None}
         )
@@ -117,7 +126,10 @@ class CodeTaker:
             return None
         if program.kind is ProgramKind.FILE and not path.is_relative_to(cwd):
             return None
-        return _tree(path, folder, cwd if folder.is_relative_to(cwd) else folder, self._apart)
+        asked = path, folder, cwd if folder.is_relative_to(cwd) else folder
+        if asked not in self._trees:
+            self._trees[asked] = _tree(*asked, self._apart)
+        return self._trees[asked]
 
     def _checkout(self, folder: Path) -> Path | None:
         if folder not in self._checkouts:
@@ -189,14 +201,39 @@ def _named(names: list[str], cwd: Path) -> _Wanted | None:
 
 
 def _tree(path: Path, folder: Path, base: Path, apart: Path) -> _Wanted:
-    """Return a program and the Python files of its folder and of those below it."""
-    found = {os.path.relpath(path, base): None} if path.is_file() else {}
-    for file in _listed_here(folder) if _is_anybodys(folder) else _walk(folder, apart):
-        if file.endswith(".py"):
-            found[os.path.relpath(file, base)] = None
+    """Return a program, the code and the small texts of its folder and of those below it; the nearest if too many."""
+    found = {str(path): None} if path.is_file() else {}
+    texts: list[str] = []
+    anybodys, too_much = _is_anybodys(folder), ""
+    try:
+        for files in [_listed_here(folder)] if anybodys else _folders(folder, apart):
+            found |= {file: None for file in files if is_code(file)}
+            texts += [] if anybodys else _texts(files, MAX_TREE_FILES - len(texts))
             if len(found) > MAX_TREE_FILES:
-                raise TooMuch(f"more than {MAX_TREE_FILES:,} Python files in {folder}, which is no git checkout")
-    return _Wanted(base, tuple(found))
+                too_much = f"more than {MAX_TREE_FILES:,} files of code in {folder}, which is no git checkout"
+                break
+    except TooMuch as error:
+        too_much = str(error)
+    names = dict.fromkeys(os.path.relpath(file, base) for file in [*list(found)[:MAX_TREE_FILES], *texts])
+    note = f"only the code nearest to it is pinned ({too_much}); {_HINT}" if too_much else ""
+    return _Wanted(base, tuple(names), note=note)
+
+
+def _texts(files: list[str], most: int) -> list[str]:
+    """Return the small texts among the files of a folder that are no code; of a folder full of data none."""
+    others = [file for file in files if not is_code(file)]
+    if len(others) > MOST_DATA_FILES:
+        return []
+    return [file for file in others if not file.endswith(".log") and _is_small_text(file)][:most]
+
+
+def _is_small_text(file: str) -> bool:
+    with contextlib.suppress(OSError):
+        told = os.stat(file)
+        if stat.S_ISREG(told.st_mode) and told.st_size <= _MAX_TEXT_BYTES:
+            with open(file, "rb") as stream:
+                return b"\0" not in stream.read(_SNIFFED_BYTES)
+    return False
 
 
 def _is_anybodys(folder: Path) -> bool:
@@ -204,23 +241,44 @@ def _is_anybodys(folder: Path) -> bool:
     return str(folder) == os.path.expanduser("~") or bool(folder.stat().st_mode & stat.S_ISVTX)
 
 
-def _listed_here(folder: Path) -> Iterator[str]:
+def _listed_here(folder: Path) -> list[str]:
     with os.scandir(folder) as entries:
-        yield from (entry.path for entry in entries if entry.is_file())
+        return sorted(entry.path for entry in entries if entry.is_file())
 
 
 def _walk(top: Path, apart: Path | None) -> Iterator[str]:
     """Yield the files below a folder; those of environments, caches and runs are nobody's code."""
-    looked_at = 0
-    for folder, below, files in os.walk(top):
-        below[:] = [
-            name
-            for name in below
-            if not name.startswith(".") and name not in ("__pycache__", "node_modules", "site-packages")
-            if not os.path.exists(f"{folder}/{name}/pyvenv.cfg") and f"{folder}/{name}" != str(apart)
-        ]
+    for files in _folders(top, apart):
+        yield from files
+
+
+def _folders(top: Path, apart: Path | None) -> Iterator[list[str]]:
+    """Yield the files of a folder and of each below it, the nearest first.
+
+    Raises:
+        TooMuch: There are too many; those of the folders until then were yielded.
+    """
+    waiting, looked_at = deque([str(top)]), 0
+    while waiting:
+        files, below = _entries(waiting.popleft(), apart)
+        yield files
+        waiting += below
         looked_at += len(files) + len(below)
         if looked_at > _MAX_LOOKED_AT:
             raise TooMuch(f"more than {_MAX_LOOKED_AT:,} files in {top}, which is no git checkout")
-        for name in files:
-            yield f"{folder}/{name}"
+
+
+def _entries(folder: str, apart: Path | None) -> tuple[list[str], list[str]]:
+    """Return the files of a folder, and its folders that may hold code."""
+    files, below = [], []
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if not entry.is_dir():
+                files.append(entry.path)
+            elif not (entry.is_symlink() or _is_no_code(entry.name) or entry.path == str(apart)):
+                below.append(entry.path)
+    return sorted(files), sorted(one for one in below if not os.path.exists(f"{one}/pyvenv.cfg"))
+
+
+def _is_no_code(folder: str) -> bool:
+    return folder.startswith(".") or folder in ("__pycache__", "node_modules", "site-packages")

@@ -16,6 +16,7 @@ import yaml
 
 from parallel_ml import ParallelMLExecutor
 from parallel_ml.adapters.cli.main import main
+from parallel_ml.runtime import snapshots
 from parallel_ml.store.files import read_json
 from parallel_ml.store.layout import RunLayout
 
@@ -168,6 +169,78 @@ def test_a_script_that_is_in_no_checkout_runs_as_it_was(tmp_path: Path, executor
     edit = lambda: (project / "src" / "lib.py").write_text("VALUE = 2\n")  # noqa: E731
     _, printed = run_edited(project, [sys.executable, "src/go.py"], edit, executor)
     assert printed == ["1 the data"]
+
+
+def test_texts_beside_a_script_in_no_checkout_are_as_they_were(tmp_path: Path, executor: Make) -> None:
+    """Data is not: it is linked, with what no text editor shows."""
+    project = tmp_path / "plain"
+    project.mkdir()
+    names = ("tmpl.txt", "shared.yaml", "below/words.json", "data.bin")
+    (project / "below").mkdir()
+    (project / "go.py").write_text(
+        "import pathlib\nhere = pathlib.Path(__file__).parent\n"
+        f"for name in {names}: print((here / name).read_bytes().strip(b'\\0').decode())"
+    )
+
+    def write(text: str) -> None:
+        for name in names:
+            (project / name).write_text(text if name != "data.bin" else f"{text}\0")
+
+    write("old")
+    _, printed = run_edited(project, [sys.executable, "go.py"], lambda: write("new"), executor)
+    assert printed == ["old", "old", "old", "new"]
+
+
+@pytest.mark.parametrize("where", ["", "a/b/", "data/"])
+def test_a_script_beside_much_data_runs_as_it_was(
+    tmp_path: Path, executor: Make, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """With the code that is nearest to it, and one note."""
+    monkeypatch.setattr(snapshots, "_MAX_LOOKED_AT", 200)
+    project = tmp_path / "plain"
+    (project / where).mkdir(parents=True)
+    (project / "go.py").write_text("import lib; print(lib.VALUE)")
+    (project / "lib.py").write_text("VALUE = 1\n")
+    for number in range(201):
+        (project / where / f"{number}.dat").write_bytes(b"")
+    layout, printed = run_edited(project, [sys.executable, "go.py"], change(project), executor)
+    assert printed == ["1"]
+    (note,) = [note for note in read_json(layout.plan)["notes"] if "pinned" in note]
+    assert "only the code nearest" in note
+    assert "more than 200 files" in note
+
+
+@pytest.mark.parametrize(("most", "taken", "notes"), [(2, ["lib.py", "z.py"], 1), (3, ["a/a.py", "lib.py", "z.py"], 0)])
+def test_a_folder_of_much_code_is_pinned_in_part(
+    tmp_path: Path, executor: Make, monkeypatch: pytest.MonkeyPatch, most: int, taken: list[str], notes: int
+) -> None:
+    """The script itself always, then what is nearest."""
+    monkeypatch.setattr(snapshots, "MAX_TREE_FILES", most)
+    project = tmp_path / "plain"
+    (project / "a").mkdir(parents=True)
+    (project / "z.py").write_text("import lib; print(lib.VALUE)")
+    (project / "lib.py").write_text("VALUE = 1\n")
+    (project / "a" / "a.py").write_text("")
+    layout, printed = run_edited(project, [sys.executable, "z.py"], change(project), executor)
+    assert printed == ["1"]
+    assert sorted(read_json(layout.code / "0.json")["files"]) == taken
+    assert sum("pinned" in note for note in read_json(layout.plan)["notes"]) == notes
+
+
+def test_no_channel_of_this_run_is_in_its_folder(project: Path, executor: Make) -> None:
+    """Whatever the file is called, and however its key is spelled: not in a snapshot, not in a diff."""
+    config = project / "job.py"
+    config.write_text("old")
+    git(project, "add", ".")
+    git(project, "commit", "-q", "-m", "second")
+    channel = "{email_enabled: false, email: {password: hidden-value}}"
+    config.write_text(f'command: [{sys.executable}, train.py]\n"notific\\u0061tions": {channel}\n')
+    run = executor(config, cwd=project)
+    run.prepare()
+    folder = Path(run.get_status().dir)
+    assert (folder / "code" / "0" / "project" / "job.py").is_symlink()
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+    assert not [path for path in files if b"hidden-value" in path.read_bytes()]
 
 
 @pytest.mark.parametrize("how", ["in the configuration", "for the run"])

@@ -96,6 +96,48 @@ def test_no_secret_is_in_the_diff(top: Path) -> None:
     assert sorted(told["diff_left_out"]) == [".env", "before.yaml", "now.yaml"]
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("notif.json", '{"notifications": {"password": "secret"}}\n'),
+        ("job.conf", "notifications:\n  password: secret\n"),
+        ("job.yaml.bak", "? notifications\n: {password: secret}\n"),
+        ("a b/job", "{notifications: {password: secret}}\n"),
+    ],
+)
+@pytest.mark.parametrize("when", ["before", "now"])
+def test_no_secret_of_a_configuration_of_any_ending_is_in_the_diff(top: Path, name: str, text: str, when: str) -> None:
+    """As `run` reads files of any; other changes are shown."""
+    (top / name).parent.mkdir(exist_ok=True)
+    (top / name).write_text(text if when == "before" else "a: 1\n")
+    git(top, "add", ".")
+    git(top, "commit", "-q", "-m", "second")
+    (top / name).write_text("a: 1\n" if when == "before" else text)
+    (top / "a.py").write_text('x = {"notifications": 1}\n')
+    told, diff = describe(top)
+    assert (b"secret" in diff, b"+x = " in diff, told["diff_left_out"]) == (False, True, [name])
+
+
+def test_no_hunk_of_a_private_file_is_in_the_diff(top: Path) -> None:
+    """A configuration of this run, say, whatever it looks like."""
+    (top / "a.py").write_text("secret\n")
+    told, diff = describe(top, {str(top / "a.py")})
+    assert (diff, told["diff_left_out"]) == (b"", ["a.py"])
+
+
+def test_many_changed_texts_are_shown(top: Path) -> None:
+    """Git is asked at once which of them may hold a secret, not one by one."""
+    names = [f"{number}.txt" for number in range(60)]
+    for name in names:
+        (top / name).write_text("old\n")
+    git(top, "add", ".")
+    git(top, "commit", "-q", "-m", "second")
+    for name in names:
+        (top / name).write_text("new\n")
+    told, diff = describe(top)
+    assert (diff.count(b"+new"), told["diff_left_out"]) == (60, [])
+
+
 def test_a_huge_diff_is_cut(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mebibyte is enough to see what was changed."""
     monkeypatch.setattr(checkout, "MAX_DIFF_BYTES", 100)

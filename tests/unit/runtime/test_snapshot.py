@@ -80,8 +80,48 @@ def test_a_configuration_with_notifications_is_only_linked(base: Path) -> None:
     assert ((tree / "a.yaml").is_symlink(), (tree / "b.yaml").is_symlink()) == (True, False)
 
 
+@pytest.mark.parametrize("name", ["notif.json", "job.conf", "job.yaml.bak", "job", "a/job.txt"])
+def test_a_configuration_of_any_ending_is_only_linked(base: Path, name: str) -> None:
+    """As `run` reads files of any."""
+    path = write(base, name, '{"name": "x", "notifications": {"email": {"password": "p"}}}')
+    write(base, "a.py")
+    assert (take(base, name, "a.py") / name).resolve() == path
+
+
+def test_a_program_that_has_the_word_is_copied(base: Path) -> None:
+    """It is code, and no configuration."""
+    names = [write(base, name, 'x = {"notifications": 1}\n').name for name in ("a.py", "b.js", "c.sh", "d.ipynb")]
+    tree = take(base, *names)
+    assert not any((tree / name).is_symlink() for name in names)
+
+
+def test_a_file_that_is_named_private_is_only_linked(base: Path) -> None:
+    """A configuration of this run, say, whatever it looks like."""
+    path = write(base, "job.py", '"notific\\u0061tions": {password: p}\n')
+    (base / "link.py").symlink_to("job.py")
+    write(base, "a.py")
+    folder = base.parents[1] / "code" / "0"
+    tree = take_snapshot(base, ["job.py", "a.py"], folder, apart=base / "runs", private={str(path)}).tree
+    assert ((tree / "job.py").is_symlink(), (tree / "a.py").is_symlink()) == (True, False)
+
+
 @pytest.mark.parametrize(
-    "text", [b"notifications:\n", b'"notifications" : {}', b"{notifications: 1}", b"a: 1\n'notifications': 2"]
+    "text",
+    [
+        b"notifications:\n",
+        b'"notifications" : {}',
+        b"{notifications: 1}",
+        b"a: 1\n'notifications': 2",
+        b"a: 1\n? notifications\n: {password: p}",
+        b"? notifications # here\n# and\n: {password: p}",
+        b"? !!str 'notifications'\n: {password: p}",
+        b"a: 1\n--- {a: [1, {b: 2}], notifications: {password: p}}",
+        b'\xef\xbb\xbf{"a": {"b": 1}, "notifications": {"password": "p"}}',
+        b"x: &x {notifications: {password: p}}\n<<: *x\n",
+        b"#!/usr/bin/env runner\nnotifications: {password: p}\n",
+        b"{% if x %}\n  notifications: {password: p}\n{% endif %}\n",
+        b'{"a": 1, "notifications": {"password": "p"},}  # no JSON ]',
+    ],
 )
 def test_notifications_are_found_however_they_are_written(text: bytes) -> None:
     """YAML has several ways."""
@@ -91,6 +131,28 @@ def test_notifications_are_found_however_they_are_written(text: bytes) -> None:
 def test_notifications_in_a_comment_or_another_word_are_none() -> None:
     """So that few files are left out for nothing."""
     assert not names_channels(b"# notifications: none\nnotifications_seen: 1\n")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"a": {"notifications": 1}, "b": ["notifications"]}',
+        b"a: {notifications: 1}\nb: 'notifications'\n? [notifications: 1]\n: 2\n",
+        b"we send notifications by mail",
+        b"\0notifications: 1",
+        b'#!/bin/sh\nx=1\necho "notifications: $x"\n',
+        b"#!/usr/bin/env python3\nimport x\nnotifications: dict = {}\nx.y()\n",
+    ],
+)
+def test_the_word_elsewhere_is_no_channel(text: bytes) -> None:
+    """Below the top it is data of something else; a binary file or a script is none."""
+    assert not names_channels(text)
+
+
+@pytest.mark.parametrize("text", [b"[" * 50_000, b"{a: " * 20_000, b'{"a":' * 20_000])
+def test_a_deep_text_is_no_trouble(text: bytes) -> None:
+    """Nor is one that is no YAML: it is left out, to be sure."""
+    assert names_channels(text + b"notifications: 1")
 
 
 def test_ordinary_names_are_no_secrets() -> None:
