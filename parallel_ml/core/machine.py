@@ -139,7 +139,7 @@ def _started(job: Job, stimulus: Started, _now: float) -> Decision:
 
 
 def _ended(job: Job, stimulus: Ended, now: float, state: RunState) -> Decision:
-    outcome, error, diagnosis = judge(stimulus.facts)
+    outcome, error, diagnosis = judge(stimulus.facts, [attempt.outcome for attempt in job.attempts])
     if outcome.kind in _ASKED_TO_END:  # not by us: a machine that is shut down, say
         outcome, error = Outcome(OutcomeKind.LOST), "something outside this program asked it to end"
     ended = ev.AttemptEnded(job.name, stimulus.attempt, outcome, error, diagnosis, stimulus.facts.ended_at)

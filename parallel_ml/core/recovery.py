@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from parallel_ml.core.diagnosis import diagnose
@@ -27,6 +28,7 @@ _MEMORY = {
     FailureClass.OUT_OF_MEMORY: OutcomeKind.OOM_GPU,
     FailureClass.OUT_OF_HOST_MEMORY: OutcomeKind.OOM_HOST,
 }
+_SHORT_OF = {kind: failure for failure, kind in _MEMORY.items()}
 _SAID_GOOD = {"success": OutcomeKind.SUCCESS, "early_stopped": OutcomeKind.EARLY_STOPPED}
 
 
@@ -65,13 +67,21 @@ class ExitFacts:
     never_started: bool = False
 
 
-def judge(facts: ExitFacts) -> tuple[Outcome, str | None, Diagnosis | None]:
+def judge(facts: ExitFacts, earlier: Iterable[Outcome | None] = ()) -> tuple[Outcome, str | None, Diagnosis | None]:
     """Return why the attempt ended and, where that was bad, a sentence about it and what it looks like.
 
     A program that says nothing itself has run out of memory where its last lines say so.
+
+    Args:
+        facts: What is known about its end.
+        earlier: How the attempts of the same job before it ended, oldest first.
     """
     outcome, error = classify(facts)
-    found = diagnose(outcome, error, facts.tail, near_limit=facts.near_limit)
+    # What it said itself is later than its output, of which the last line is mostly the same.
+    lines = facts.tail if facts.error is None or facts.error in facts.tail else (*facts.tail, facts.error)
+    short_of = [_SHORT_OF[was.kind] for was in earlier if was is not None and was.kind in _SHORT_OF]
+    after = short_of[-1] if short_of else None
+    found = diagnose(outcome, error, lines, near_limit=facts.near_limit, after=after)
     if found is not None and found.kind in _MEMORY and outcome.kind in (OutcomeKind.ERROR, OutcomeKind.SIGNAL):
         words = found.kind.words if not found.suspected else f"probably {found.kind.words}"
         outcome, error = Outcome(_MEMORY[found.kind]), f"{words}: {found.evidence or error}"

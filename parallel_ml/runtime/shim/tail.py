@@ -11,6 +11,11 @@ MAX_TOTAL = 24_000
 """In characters, for the file that they go into."""
 MAX_DECISIVE = 16
 """Lines of standard error that are kept however many follow: a logger may still say much after an exception."""
+_WAITING = 8
+"""Blocks of lines that are searched only when others push them out, or at the end: a job that floods its standard
+error (256 KiB a block, some 2,700 lines) must not wait for a search of all it says."""
+_SEARCHED = 64
+"""Lines, the last, of a block that is pushed out; the blocks of a job that prints at a human pace are shorter."""
 
 _TEXTS = {
     "ut of memory": "ACEO",
@@ -25,8 +30,7 @@ _TEXTS = {
 }
 """What a decisive line says, each with the characters of which at least one stands in such a line.
 
-All are looked for in a whole block of lines at once. A single character is found thirty times as fast as a word, so
-that lines without capitals cost next to nothing.
+A single character is found thirty times as fast as a word: most lines have none of these.
 """
 _NAMES = ("Error", "Exception")
 _RAISED = re.compile(
@@ -42,6 +46,7 @@ class Tail:
         """Start with nothing."""
         self._lines = {kind: deque[tuple[int, str]](maxlen=count) for kind, count in LINES.items()}
         self._decisive = deque[tuple[int, str]](maxlen=MAX_DECISIVE)
+        self._waiting = deque[tuple[int, list[tuple[str, bool]]]]()
         self._taken = 0
 
     def take(self, kind: str, lines: list[tuple[str, bool]]) -> None:
@@ -53,10 +58,14 @@ class Tail:
             if text and not text.isspace()
         )
         if kind == "stderr":
-            self._remember(lines)
+            self._waiting.append((self._taken, lines))
+            if len(self._waiting) > _WAITING:
+                number, block = self._waiting.popleft()
+                skipped = max(0, len(block) - _SEARCHED)
+                self._search(number + skipped, block[skipped:])
         self._taken += len(lines)
 
-    def _remember(self, lines: list[tuple[str, bool]]) -> None:
+    def _search(self, first: int, lines: list[tuple[str, bool]]) -> None:
         block = "\n".join([text for text, _ in lines])
         there = {character for character in "ACELOS'" if character in block}
         texts = [text for text, signs in _TEXTS.items() if not there.isdisjoint(signs) and text in block]
@@ -68,7 +77,7 @@ class Tail:
             line = lines[number][0][:MAX_CHARACTERS]
             raised = any(name in line for name in names) and _RAISED.match(line)
             if raised or any(text in line for text in texts):
-                found.append((self._taken + number, line))
+                found.append((first + number, line))
                 if len(found) == MAX_DECISIVE:
                     break
         self._decisive.extend(reversed(found))
@@ -81,6 +90,8 @@ class Tail:
 
     def lines(self) -> list[str]:
         """Return what is kept, standard error last, since it is the likelier one to say why."""
+        while self._waiting:
+            self._search(*self._waiting.popleft())
         errors = self._lines["stderr"]
         room = MAX_TOTAL - sum(len(text) for _, text in self._decisive)
         shown = _newest(errors, room)

@@ -131,6 +131,14 @@ def test_host_memory_is_not_answered_by_another_card() -> None:
     assert tried == [(32, 1, "8GiB"), (16, 2, "8GiB")]
 
 
+def test_a_crash_after_a_lack_of_memory_is_answered_by_the_next_step() -> None:
+    """TensorFlow without memory may end by SIGSEGV as well as by an exception."""
+    run = Run(NO_CARD, replace(SPEC, max_attempts=2, backoff_s=0.0))
+    run.attempt(ExitFacts(signal=9, oom_kill=True))
+    run.attempt(ExitFacts(signal=11))
+    assert (len(run.job.recoveries), run.job.failures) == (2, 0)
+
+
 def test_steps_are_counted_apart_from_attempts_that_failed_otherwise() -> None:
     """Two steps of the ladder leave the one retry that the user allowed."""
     run = Run(NO_CARD, replace(SPEC, max_attempts=2, backoff_s=0.0))
