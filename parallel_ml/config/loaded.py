@@ -19,6 +19,7 @@ from parallel_ml.config.schema import LONGEST_NAME, Config
 from parallel_ml.config.tree import Node, find, in_order, plain
 from parallel_ml.config.validation import validate
 from parallel_ml.config.yaml_text import dump, parse
+from parallel_ml.core.alert_rules import AlertAction
 from parallel_ml.core.model import JobSpec, Resources
 from parallel_ml.core.seeds import derive_seed
 from parallel_ml.errors import ConfigError, ConfigProblem
@@ -167,11 +168,14 @@ def _checked(
     written, notifications = _without(tree, KEY)
     expanded, unset = expand(written, environ)
     config, invalid = validate(expanded, written)
-    alerts, wrong = read_alerts(rules) if (rules := expanded.child("alerts")) is not None else (AlertSettings(), [])
+    rules = expanded.child("alerts")
+    alerts, wrong = (AlertSettings(), []) if rules is None else read_alerts(rules)
     if notifications is not None:
         folder = located(source, cwd).parent
         _, found = read_section(notifications, cwd=cwd, folder=folder, environ=environ)
         wrong = [*wrong, *found]
+    if config is not None and alerts is not None and rules is not None and not config.built_in:
+        wrong = [*wrong, *_not_for_programs(alerts, rules)]
     invalid = [*invalid, *wrong]
     problems = unset + [found for found in invalid if not any(_within(problem.key, found.key) for problem in unset)]
     if config is None or problems:
@@ -194,6 +198,13 @@ def _checked(
         notifications is not None,
     )
     return loaded.renamed(name), []
+
+
+def _not_for_programs(alerts: AlertSettings, rules: Node) -> Iterator[ConfigProblem]:
+    names = [rule.name for rule in alerts.rules if rule.action is AlertAction.REDUCE_LR]
+    if names:
+        hint = "an own program sets its learning rate itself; use stop, pause or notify"
+        yield rules.problem(("alerts",), f"reduce_lr ({', '.join(names)}) is for the built-in training", hint)
 
 
 def _without(tree: Node, key: str) -> tuple[Node, Node | None]:

@@ -22,12 +22,12 @@ ADVICE = {
     FailureClass.NCCL: "set NCCL_DEBUG=INFO in env and look at the first rank that complains",
     FailureClass.SEGFAULT: "set PYTHONFAULTHANDLER=1 in env to see where, and suspect native packages",
     FailureClass.KILLED: "something outside ended it: another user, a limit of the system, or a shutdown",
-    FailureClass.DISK: "free some space (parallel_ml clean removes finished runs), then retry",
+    FailureClass.DISK: "free some space (parallel-ml clean removes finished runs), then retry",
     FailureClass.TIME: "raise timeout, or train fewer epochs",
     FailureClass.START: "check command, cwd and the interpreter in the configuration",
     FailureClass.LOST: "retry: nothing says why it vanished",
-    FailureClass.GPU_LOST: "look at parallel_ml gpus and the system's log; the card may need a reset",
-    FailureClass.PROGRAM: "look at the end of its log: parallel_ml logs",
+    FailureClass.GPU_LOST: "look at parallel-ml gpus and the system's log; the card may need a reset",
+    FailureClass.PROGRAM: "look at the end of its log: parallel-ml logs",
 }
 _SHARED_MEMORY = "give it more shared memory (docker run --shm-size, or a larger /dev/shm), or use fewer data workers"
 

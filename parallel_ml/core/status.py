@@ -81,6 +81,7 @@ class RunStatus(_Told):
         as_of_age_s: How long ago that was.
         supervisor: `running` or `gone`.
         notes: Lines that everybody should see, such as that there is no GPU.
+        undelivered: Which messages did not arrive, and why, a line each; they wait for `notify flush`.
     """
 
     run: str
@@ -93,12 +94,14 @@ class RunStatus(_Told):
     as_of_age_s: float | None = None
     created: str | None = None
     notes: tuple[str, ...] = ()
+    undelivered: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the object that `status --json` prints."""
         told = dict(vars(self))
         told["jobs"] = [job.to_dict() for job in self.jobs]
         told["notes"] = list(self.notes)
+        told["undelivered"] = list(self.undelivered)
         return told
 
 

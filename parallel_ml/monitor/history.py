@@ -32,4 +32,6 @@ def job_result(job: JobStatus) -> JobResult:
         paths=job.paths,
         error=job.error,
         resources=job.resources,
+        failure=job.failure,
+        recoveries=job.recoveries,
     )

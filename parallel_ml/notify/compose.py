@@ -191,7 +191,7 @@ class Composer:
         told = {"done": done, "summary": done}
         return self._of_job(Kind.OUT_OF_MEMORY, Level.WARNING, job, title, [facts], told, f"{attempt}")
 
-    def alert(
+    def alert(  # noqa: PLR0913 - what there is to tell
         self,
         name: str,
         text: str,
@@ -200,6 +200,7 @@ class Composer:
         level: Level = Level.WARNING,
         value: str = "",
         number: int | str = 0,
+        action: str = "",
         resolved: bool = False,
     ) -> Message:
         """An alert fires, or is over.
@@ -211,12 +212,14 @@ class Composer:
             level: Its severity; one that is over is only an information.
             value: What was measured.
             number: Which time it is that this is told, in the run: a repetition is a message of its own.
+            action: What is done about it (`stop`, `pause`, `reduce_lr`); `notify` is what happens in any case.
             resolved: It is over.
         """
         kind = Kind.ALERT_RESOLVED if resolved else Kind.ALERT
         title = self._word(kind.value, job=job or self.run or "", alert=name)
         severity = self._word(f"level_{level.value}")
-        facts = self._facts(("value", value), ("severity", severity))
+        done = "" if action == "notify" else action
+        facts = self._facts(("value", value), ("severity", severity), ("action", done))
         blocks = (Text(text), facts) if text else (facts,)
         told = {"alert": name, "severity": severity, "value": value, "text": text, "summary": text or name}
         shown = Level.INFO if resolved else level

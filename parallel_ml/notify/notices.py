@@ -136,7 +136,8 @@ def _alert(composer: Composer, job: str | None, data: Mapping[str, Any]) -> Mess
         str(data.get("text", "")),
         job=job,
         level=Level(str(data.get("severity", "warning"))),
-        value=values,
+        value=", ".join(filter(None, [values, f"epoch {data['epoch']}" if data.get("epoch") else ""])),
+        action=str(data.get("action", "")) if data.get("news") == "firing" else "",
         number=str(data.get("id", "")),
         resolved=data.get("news") == "resolved",
     )

@@ -61,6 +61,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     "label_done": ("what was done", "处理方式"),
     "label_value": ("value", "当前值"),
     "label_severity": ("severity", "级别"),
+    "label_action": ("action", "处置"),
     "label_what": ("what", "事件"),
     "label_detail": ("detail", "详情"),
     "label_winner": ("best job", "最佳任务"),
@@ -72,14 +73,14 @@ _WORDS: dict[str, tuple[str, str]] = {
     "probably": ("probably {cause}", "可能是{cause}"),
     "counted": ("{count} {what}", "{count} 个{what}"),
     "more": ("+{count} more", "另有 {count} 条"),
-    "as_saved": ("It goes on from where it stood: parallel_ml resume {run}", "可从断点继续：parallel_ml resume {run}"),
+    "as_saved": ("It goes on from where it stood: parallel-ml resume {run}", "可从断点继续：parallel-ml resume {run}"),
     "run_on": (
-        "Running trainings go on by themselves; to drive the run again: parallel_ml resume {run}",
-        "正在运行的训练不受影响；如需接管：parallel_ml resume {run}",
+        "Running trainings go on by themselves; to drive the run again: parallel-ml resume {run}",
+        "正在运行的训练不受影响；如需接管：parallel-ml resume {run}",
     ),
     "retry_by": (
-        "To run it again: parallel_ml retry {run} --job {job}",
-        "重新运行：parallel_ml retry {run} --job {job}",
+        "To run it again: parallel-ml retry {run} --job {job}",
+        "重新运行：parallel-ml retry {run} --job {job}",
     ),
     "test_text": (
         "If you can read this, messages of parallel_ml arrive here.",
@@ -120,12 +121,12 @@ _CAUSES_ZH = {
     "nccl": ("NCCL 通信故障", "在 env 中设置 NCCL_DEBUG=INFO，查看最先报错的进程"),
     "segfault": ("底层代码崩溃", "在 env 中设置 PYTHONFAULTHANDLER=1 定位崩溃处，重点排查原生扩展包"),
     "killed": ("被外部终止", "由其他用户、系统限制或关机所致"),
-    "disk": ("磁盘空间不足或不可写", "清理磁盘（parallel_ml clean 可删除已结束的运行），然后重试"),
+    "disk": ("磁盘空间不足或不可写", "清理磁盘（parallel-ml clean 可删除已结束的运行），然后重试"),
     "time": ("超出时限", "调大 timeout，或减少训练轮数"),
     "start": ("无法启动", "检查配置中的 command、cwd 和解释器"),
     "lost": ("进程丢失", "重试即可：没有留下任何原因"),
-    "gpu_lost": ("GPU 掉卡", "查看 parallel_ml gpus 和系统日志，显卡可能需要重置"),
-    "program": ("程序出错", "查看日志末尾：parallel_ml logs"),
+    "gpu_lost": ("GPU 掉卡", "查看 parallel-ml gpus 和系统日志，显卡可能需要重置"),
+    "program": ("程序出错", "查看日志末尾：parallel-ml logs"),
 }
 _STEPS_ZH = (
     (

@@ -50,6 +50,7 @@ class Alerting:
         self._states: dict[str, AlertState] = {}
         self._attempts: dict[str, int] = {}
         self._unsaved: dict[str, float] = {}
+        self._seen: set[str] = set()
         self._look_at = 0.0
         monitor.subscribe(self._on_epoch, EventKind.EPOCH)
 
@@ -84,6 +85,7 @@ class Alerting:
         if not rules:
             return
         state = self._state(job)
+        points = self._new(name, points, state)
         inputs = self._inputs(job, attempt, points, free)
         new, told, orders = step(state, rules, inputs, now)
         if new != state:
@@ -95,6 +97,17 @@ class Alerting:
             self._monitor.emit(MonitorEvent(EventKind.ALERT, name, _news(one)))
         for order in orders:
             yield _stimulus(name, order)
+
+    def _new(self, name: str, points: list[dict[str, Any]], state: AlertState) -> list[dict[str, Any]]:
+        """Return the points that have not been judged: a supervisor that takes over is told all of them again.
+
+        The newest epoch may come again with more in it, where it is this process that has seen it.
+        """
+        last = state.history.epoch - (name in self._seen)
+        new = [point for point in points if not isinstance(point.get("epoch"), int) or point["epoch"] > last]
+        if new:
+            self._seen.add(name)
+        return new
 
     def _state(self, job: Job) -> AlertState:
         """Return how a job's alerts stand; a user's retry begins them anew."""

@@ -18,11 +18,11 @@ from parallel_ml.config.alerts import AlertSettings, load_alerts
 from parallel_ml.config.manager import ConfigManager, load_snapshot
 from parallel_ml.core.alert_rules import AlertRule
 from parallel_ml.core.model import ProcessId
-from parallel_ml.core.status import JobResult, JobStatus, RunStatus
+from parallel_ml.core.status import JobResult, RunStatus
 from parallel_ml.errors import BackendError, ConfigError, UsageError
 from parallel_ml.gpu.leases import Leases
 from parallel_ml.gpu.manager import GPUManager
-from parallel_ml.monitor.history import build_history
+from parallel_ml.monitor.history import job_result
 from parallel_ml.monitor.process_monitor import EventKind, MonitorEvent, ProcessMonitor
 from parallel_ml.notify.settings import NotificationSettings
 from parallel_ml.runtime.grants import Grants
@@ -37,11 +37,12 @@ from parallel_ml.store.identity import identify
 from parallel_ml.store.layout import RunLayout
 from parallel_ml.store.orders import Order, OrderKind, new_order, pending_orders
 from parallel_ml.store.run_store import RunStore
-from parallel_ml.store.run_view import RunView, read_metrics
-from parallel_ml.store.runs import runs_folder
+from parallel_ml.store.run_view import RunView
+from parallel_ml.store.runs import run_layouts, runs_folder
 
 DETACH_PATIENCE_S = 20.0
 _END_S = 5.0
+_SAY_AFTER_S = 1.5
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 
@@ -215,6 +216,7 @@ class ParallelMLExecutor:
             grants = Grants(self._gpus, Leases(layout.dir.name), layout, _me())
             supervisor = Supervisor(store, grants, backend, preparer, monitor, log, self._rules)
             messenger = self._messenger(plan, monitor, log)
+            stack.callback(_send_last, messenger, monitor)  # when Ctrl-C stops no jobs any more
             pressed = stack.enter_context(_signals(supervisor))
             monitor.subscribe(lambda event: log.warning("note", text=event.data["text"]), EventKind.NOTE)
             self._supervisor = supervisor
@@ -222,7 +224,7 @@ class ParallelMLExecutor:
             if self._stop_asked:
                 self.stop_execution()
             self._tell(monitor, EventKind.RUN_STARTED)
-            stack.callback(messenger.close)
+            messenger.send_older(run_layouts(self._folder, self._environ))
             supervisor.drive(only)
             self._tell(monitor, EventKind.RUN_ENDED)
         return pressed
@@ -250,7 +252,7 @@ class ParallelMLExecutor:
 
     def results(self) -> list[JobResult]:
         """Return what has become of each configuration so far, in the order given."""
-        return [_result(job) for job in self.get_status().jobs]
+        return [job_result(job) for job in self.get_status().jobs]
 
     def detach(self) -> RunStatus:
         """Hand the run to a supervisor of its own session, which goes on when this process ends.
@@ -352,6 +354,19 @@ def _signals(supervisor: Supervisor) -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
+def _send_last(messenger: Messenger, monitor: ProcessMonitor) -> None:
+    """Give the run's messages their last seconds. Ctrl-C ends the wait: what is left stays on disk."""
+    told = "sending the last messages, for at most 15 s; Ctrl-C leaves them to: notify flush"
+    late = threading.Timer(_SAY_AFTER_S, monitor.emit, [MonitorEvent(EventKind.NOTE, None, {"text": told})])
+    late.daemon = True
+    late.start()
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            messenger.close()
+    finally:
+        late.cancel()
+
+
 def _at_rest(view: RunView) -> bool:
     """Return whether nothing is left to do: every job has finished, and no order, a retry say, waits."""
     return view.state.finished and not pending_orders(view.layout)
@@ -371,20 +386,3 @@ def _me() -> ProcessId:
     if me is None:
         raise BackendError("looking at /proc", "it does not know this process; is it mounted?")
     return me
-
-
-def _result(job: JobStatus) -> JobResult:
-    """Return a job's result: its status and its history."""
-    history = build_history(read_metrics(Path(job.paths["metrics"] or "")))
-    return JobResult(
-        name=job.name,
-        state=job.state,
-        outcome=job.outcome,
-        metrics=job.metrics,
-        history=history,
-        paths=job.paths,
-        error=job.error,
-        resources=job.resources,
-        failure=job.failure,
-        recoveries=job.recoveries,
-    )

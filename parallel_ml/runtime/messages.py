@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +17,20 @@ from parallel_ml.monitor.process_monitor import EventKind, ProcessMonitor
 from parallel_ml.notify.channel import Channel
 from parallel_ml.notify.compose import Composer
 from parallel_ml.notify.dispatcher import Dispatcher
-from parallel_ml.notify.lane import Route
+from parallel_ml.notify.lane import Route, Undelivered
 from parallel_ml.notify.notices import WANTED, Notices
+from parallel_ml.notify.outbox import waiting
 from parallel_ml.notify.registry import build_channels
 from parallel_ml.notify.scrub import Scrubber
 from parallel_ml.notify.secret import Secret
 from parallel_ml.notify.settings import NotificationSettings
-from parallel_ml.store.files import write_json
+from parallel_ml.store.files import is_locked, write_json
 from parallel_ml.store.layout import RunLayout
 from parallel_ml.store.run_view import RunView
+
+FLUSH_S = 60.0
+MOST_OLDER = 200
+"""Runs, the newest first, whose outboxes are looked into when one starts."""
 
 
 def settings_of(sources: Mapping[str, Any], cwd: Path, environ: Mapping[str, str]) -> NotificationSettings:
@@ -79,7 +86,7 @@ class Messenger:
             monitor: Tells what happens.
             say: Called, from the thread of its own too, with lines for the run's log.
         """
-        self._layout = layout
+        self._layout, self._settings, self._say = layout, settings, say
         self._dispatcher: Dispatcher | None = None
         routes = routes_of(settings, say)
         if not routes:
@@ -108,12 +115,43 @@ class Messenger:
 
     def close(self) -> list[str]:
         """Give the messages their last seconds; return what was not delivered, a line for each channel and reason."""
-        if self._dispatcher is None:
+        dispatcher = self._dispatcher
+        if dispatcher is None:
             return []
-        left = [f"{one.count} messages by {one.channel} not sent: {one.reason}" for one in self._dispatcher.close()]
-        with contextlib.suppress(StoreError):
-            write_json(self._layout.undelivered, {"v": 1, "sent": self._dispatcher.sent, "notes": left})
+        try:
+            dispatcher.close()
+        finally:
+            left = [f"{one.count} messages by {one.channel} not sent: {one.reason}" for one in dispatcher.undelivered()]
+            with contextlib.suppress(StoreError):
+                write_json(self._layout.undelivered, {"v": 1, "sent": dispatcher.sent, "notes": left})
         return left
+
+    def send_older(self, layouts: Iterable[RunLayout]) -> None:
+        """Send, beside the run, what waits in the outboxes of runs that nobody drives any more."""
+        if self._dispatcher is not None:
+            threading.Thread(target=self._send_older, args=(layouts,), name="older messages", daemon=True).start()
+
+    def _send_older(self, layouts: Iterable[RunLayout]) -> None:
+        try:
+            for layout in islice(layouts, MOST_OLDER):
+                if layout.dir != self._layout.dir and waiting(layout.outbox) and not is_locked(layout.lock):
+                    with contextlib.suppress(StoreError):  # somebody else is sending them
+                        flush(layout, routes_of(self._settings, self._say), self._say)
+        except Exception as error:  # noqa: BLE001 - what an older run left must not disturb this one
+            self._say(f"messages of older runs: {type(error).__name__}: {error}")
+
+
+def flush(layout: RunLayout, routes: Sequence[Route], say: Callable[[str], None]) -> tuple[int, list[Undelivered]]:
+    """Send what waits in a run's outbox; return how many messages were sent, and what was not.
+
+    Raises:
+        StoreError: Another process is sending them.
+    """
+    dispatcher = Dispatcher(layout.outbox, routes, say=say)
+    left = dispatcher.close(FLUSH_S)
+    if not left:
+        layout.undelivered.unlink(missing_ok=True)
+    return dispatcher.sent, left
 
 
 class _Source:

@@ -22,7 +22,7 @@ from parallel_ml.core.model import JobSpec
 from parallel_ml.core.placement import check_fits
 from parallel_ml.gpu.manager import GPUManager
 from parallel_ml.runtime.checkout import describe, find_checkout
-from parallel_ml.runtime.messages import settings_of
+from parallel_ml.runtime.messages import routes_of, settings_of
 from parallel_ml.runtime.provenance import hardware, interpreter_of, packages_of, versions
 from parallel_ml.runtime.snapshots import CodeTaker
 from parallel_ml.store.files import make_dir, store_errors, write_whole
@@ -108,7 +108,10 @@ def plan_run(  # noqa: PLR0913 - what can be said of a run
         "file": str(notify) if notify else None,
         "configs": [str(located(job.source, cwd)) for job in configs.jobs if job.notifies],
     }
-    warnings = (*warnings, *settings_of(sources, cwd, environ).warnings)
+    settings = settings_of(sources, cwd, environ)
+    missing: list[str] = []
+    routes_of(settings, missing.append)
+    warnings = (*warnings, *settings.warnings, *missing)
     if alerts is not None:
         load_alerts(alerts, environ, cwd=cwd)
     new = NewRun(specs, configs.jobs, name or "", max_parallel, cwd, (*gpus.notes, *warnings), {"notify": sources})

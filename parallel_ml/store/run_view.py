@@ -87,7 +87,8 @@ class RunView:
             ),
             as_of_age_s=0.0 if supervised else round(max(0.0, now - state.as_of), 1),
             created=iso(state.created_at),
-            notes=(*self.plan.get("notes", ()), *self._undelivered()),
+            notes=tuple(self.plan.get("notes", ())),
+            undelivered=tuple(self._undelivered()),
         )
 
     def _undelivered(self) -> list[str]:

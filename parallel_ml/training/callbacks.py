@@ -138,6 +138,20 @@ class EpochCallback(keras.callbacks.Callback):
             progress.finished = "success"
         self.save()
 
+    def replace_best(self) -> bool:
+        """Go on without the best model so far, whose file is lost; return whether the last epoch's took its place.
+
+        Within an epoch the last one's weights are gone, and the next one to end is the best.
+        """
+        progress = self.progress
+        self.best.judge_anew({})
+        self.save()  # first, so that no state ever speaks of another model than the one in the file
+        if progress.updates or not progress.history or not self.best.judge_anew(progress.history[-1]):
+            return False
+        self._keeper.keep_best()
+        self.save()
+        return True
+
     def save(self, metrics: Arrays | None = None) -> None:
         """Save the state; `metrics` replaces the variables of the metrics."""
         if self.progress.updates:

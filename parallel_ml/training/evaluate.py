@@ -8,6 +8,8 @@ import keras
 import numpy as np
 
 from parallel_ml.training.console import log
+from parallel_ml.training.failures import TrainingError
+from parallel_ml.training.modelfile import damage
 from parallel_ml.training.scores import Scores, score
 
 if TYPE_CHECKING:
@@ -44,7 +46,13 @@ def load_model(path: Path, rebuild: Callable[[], Any]) -> Any:
 
     A model with classes of the user's own that are not registered with Keras cannot be made from its file; then
     `rebuild` makes it and the file gives the weights.
+
+    Raises:
+        TrainingError: The file is not there or not whole.
     """
+    problem = damage(path)
+    if problem is not None:
+        raise TrainingError(f"the saved model {path} {problem}; retry the job: it is written anew")
     try:
         return keras.saving.load_model(path, compile=False)
     except (TypeError, ValueError) as error:

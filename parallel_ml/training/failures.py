@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import errno
 import re
+import resource
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _OF_A_GPU = re.compile(
-    r"CUDA out of memory|CUDA error: out of memory|CUDA_ERROR_OUT_OF_MEMORY|HIP out of memory|MPS backend out of memory"
-    r"|would exceed per_process_memory_fraction limit|Dst tensor is not initialized"
-    r"|CUBLAS_STATUS_(ALLOC_FAILED|NOT_INITIALIZED)|CUDNN_STATUS_ALLOC_FAILED"
+    r"CUDA out of memory|CUDA error: out of memory|Triton Error \[CUDA\]: out of memory|CUDA_ERROR_OUT_OF_MEMORY"
+    r"|HIP out of memory|MPS backend out of memory|would exceed per_process_memory_fraction limit"
+    r"|Dst tensor is not initialized|CUBLAS_STATUS_(ALLOC_FAILED|NOT_INITIALIZED)|CUDNN_STATUS_ALLOC_FAILED"
 )
 _OF_THE_HOST = re.compile(
     r"DefaultCPUAllocator: (can't allocate memory|not enough memory)|std::bad_alloc"
     r"|Unable to allocate [\d.]+ ?([KMGTPE]i?)?B(ytes)? for an array"
+    r"|Operation received an exception:Status: 1, message: could not "  # the status of oneDNN for a lack of memory
 )
+_NO_THREAD = re.compile(r"pthread_create\b.*\bfailed|^can't start new thread$|^Resource temporarily unavailable$")
+"""A thread needs memory for its stack; where that is not limited, it is the number of threads that is."""
+
 _OF_EITHER = re.compile(
     r"OOM when allocating tensor|ran out of memory trying to allocate|RESOURCE_EXHAUSTED: Out of memory"
     r"|Out of memory (while trying to allocate|allocating) \d+|failed to allocate memory"
@@ -120,9 +125,15 @@ def _by_class(error: BaseException) -> str | None:
 def _by_text(text: str) -> str | None:
     if _OF_A_GPU.search(text):
         return "oom_gpu"
-    if _OF_THE_HOST.search(text):
+    if _OF_THE_HOST.search(text) or (_NO_THREAD.search(text) and _memory_is_limited()):
         return "oom_host"
     return "oom" if _OF_EITHER.search(text) else None
+
+
+def _memory_is_limited() -> bool:
+    """Return whether this process may use only so much of the address space, by `ulimit -v` or -d."""
+    kinds = (resource.RLIMIT_AS, resource.RLIMIT_DATA)
+    return any(resource.getrlimit(kind)[0] != resource.RLIM_INFINITY for kind in kinds)
 
 
 def _whose(text: str, *, on_gpu: bool) -> str:

@@ -28,6 +28,10 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.replace(path)
         _sync_folder(path.parent)
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)  # who writes into an open file is not told which one
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

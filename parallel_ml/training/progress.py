@@ -54,6 +54,13 @@ class Watched:
             self.waited += 1
         return better
 
+    def judge_anew(self, last: Mapping[str, float]) -> bool:
+        """Forget the best value; return whether that of the last epoch, whose figures are `last`, takes its place."""
+        value = last.get(self.monitor, math.nan)
+        found = math.isfinite(value)
+        self.best, self.best_epoch, self.waited = (value, self._seen, 0) if found else (None, 0, self._seen)
+        return found
+
     def state(self) -> dict[str, Any]:
         """Return what must survive a restart, as JSON values."""
         return {"best": self.best, "best_epoch": self.best_epoch, "waited": self.waited, "seen": self._seen}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -9,10 +11,12 @@ import numpy as np
 
 from parallel_ml.training.checkpoint import capture, save_model, save_state
 from parallel_ml.training.console import log
+from parallel_ml.training.failures import TrainingError
 from parallel_ml.training.files import is_full, not_writable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from parallel_ml.training.checkpoint import Arrays, Progress
     from parallel_ml.training.settings import ModelSettings
@@ -20,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Keeper:
-    """Writes the best model and the states to go on from.
+    """Writes the best model and the states to go on from; on a full disk the oldest states make room for it.
 
     What cannot be written is told once and tried again at the next occasion: a full disk ends no training, and a file
     server that is gone for a while neither. Until the best model is on the disk its weights are held, and no state is
@@ -31,7 +35,7 @@ class Keeper:
         """Begin with nothing saved."""
         self._settings, self._states, self._model = settings, states, model
         self._held: list[np.ndarray] | None = None
-        self._fails = self._worked = False
+        self._fails = self._worked = self._at_end = False
         self._last = time.monotonic()
 
     def is_due(self, updates: int) -> bool:
@@ -44,7 +48,7 @@ class Keeper:
     def keep_best(self) -> None:
         """Save the model as it is now as the best one."""
         self._held = None
-        if not self._attempt("the best model", lambda: save_model(self._model, self._settings.checkpoint)):
+        if not self._attempt("the best model", self._save_model):
             self._held = self._weights()
 
     def save(self, progress: Progress, metrics: Arrays | None = None) -> None:
@@ -64,15 +68,27 @@ class Keeper:
             self._fails = False
             log.info("the training can be saved again")
 
-    def finish(self) -> None:
-        """Save the best model if that is still to do.
+    def finish(self, *, with_last: bool) -> None:
+        """Save the best model if that is still to do; or, `with_last`, the model as it is now in its place.
 
         Raises:
-            OSError: That cannot be done, and it is what the training was for.
+            TrainingError: That cannot be done, and it is what the training was for.
         """
-        if self._held is not None:
-            self._save_held()
-            self._held = None
+        self._at_end = True
+        try:
+            if with_last:
+                self._save_model()
+            elif self._held is not None:
+                self._save_held()
+        except (OSError, RuntimeError) as error:
+            reason = not_writable(error)
+            if reason is None:
+                raise
+            raise TrainingError(
+                f"{self._settings.checkpoint}: the model cannot be saved: {reason}; solve that (free some space, say) "
+                "and retry the job: it goes on from its last saved state"
+            ) from error
+        self._held = None
 
     def _attempt(self, what: str, save: Callable[[], object]) -> bool:
         try:
@@ -94,9 +110,31 @@ class Keeper:
         now = self._weights()
         self._put(self._held)
         try:
-            save_model(self._model, self._settings.checkpoint)
+            self._save_model()
         finally:
             self._put(now)
+
+    def _save_model(self) -> None:
+        path = self._settings.checkpoint
+        while True:
+            try:
+                save_model(self._model, path)
+            except (OSError, RuntimeError) as error:
+                if not self._make_room(path, not_writable(error) or ""):
+                    raise
+            else:
+                return
+
+    def _make_room(self, path: Path, reason: str) -> bool:
+        """Remove what may go for the model; at the end that is also the one in its place, which is as large."""
+        if not is_full(reason):
+            return False
+        if self._states.make_room(path):
+            return True
+        replaceable = self._at_end and path.exists() and reason != os.strerror(errno.EFBIG)
+        if replaceable:
+            path.unlink()
+        return replaceable
 
     def _weights(self) -> list[np.ndarray]:
         return [np.array(variable) for variable in self._model.variables]

@@ -56,14 +56,23 @@ class StateFolder:
                 write_state(path, arrays, meta)
                 break
             except OSError as error:
-                older = self.newest_first()[1:]
-                if error.errno not in FULL or not older:
+                if error.errno not in FULL or not self.make_room(path):
                     raise
-                older[-1].unlink()
         for spare in self.newest_first()[self._keep :]:
             with suppress(OSError):  # one state too many hurts nobody
                 spare.unlink()
         return path
+
+    def make_room(self, path: Path) -> bool:
+        """Remove the oldest state so that `path` finds room; return whether there was one that may go and helps.
+
+        The newest never goes.
+        """
+        older = self.newest_first()[1:]
+        if not older or self._folder.stat().st_dev != path.parent.stat().st_dev:
+            return False
+        older[-1].unlink()
+        return True
 
     def put_aside(self, path: Path) -> Path:
         """Rename a file that is no use, so that it is not looked at again; return its new path."""

@@ -8,18 +8,21 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from parallel_ml.training.callbacks import EpochCallback
-from parallel_ml.training.checkpoint import load_state, rescale_iterations, save_model
+from parallel_ml.training.checkpoint import load_state, rescale_iterations
 from parallel_ml.training.circumstances import circumstances, differences
 from parallel_ml.training.console import log
 from parallel_ml.training.dataset import TrainingData
 from parallel_ml.training.files import remove_leftovers
+from parallel_ml.training.modelfile import damage
 from parallel_ml.training.models import BuiltModel, build_model
 from parallel_ml.training.optimizers import make_optimizer
-from parallel_ml.training.retelling import tell_missing
+from parallel_ml.training.retelling import last_epoch, tell_missing
 from parallel_ml.training.saving import Keeper
 from parallel_ml.training.statefile import StateFolder
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from parallel_ml.training.checkpoint import Progress
     from parallel_ml.training.dataset import ImageSource
     from parallel_ml.training.failures import Place
@@ -71,10 +74,8 @@ def train(
     if progress.finished is None or (progress.finished == "success" and progress.epoch < settings.model.epochs):
         progress.finished = None
         _fit(built.model, callback, data, validation, settings.model.epochs)
-    keeper.finish()
     early = settings.model.early_stopping
-    if callback.best.best is None or (early is not None and not early.restore_best):
-        save_model(built.model, settings.model.checkpoint)
+    keeper.finish(with_last=callback.best.best is None or (early is not None and not early.restore_best))
     best_epoch = callback.best.best_epoch or None
     return Trained(progress.finished or "success", built, best_epoch, progress.epoch, progress.equivalence)
 
@@ -97,6 +98,7 @@ def _begin(
     for file in (settings.model.checkpoint, settings.process.result_file):
         remove_leftovers(file)
     states.remove_leftovers()
+    had_states = bool(states.newest_first())
     found = load_state(states, built.model, lambda: _build_metrics(built.model, data.dataset))
     if found is not None:
         progress, metrics = found
@@ -106,7 +108,32 @@ def _begin(
         tell_missing(settings.process.metrics_file, progress.history, settings.model.epochs)
     _note_attempt(built, callback.progress, settings)
     if found is None:
+        _tell_lost_states(settings, had_states=had_states)
         callback.save()
+    else:
+        _check_best(callback, settings.model.checkpoint)
+
+
+def _tell_lost_states(settings: Settings, *, had_states: bool) -> None:
+    """Say that epochs are trained again; where states were there, it has been said already."""
+    metrics = settings.process.metrics_file
+    epochs = 0 if metrics is None or had_states else last_epoch(metrics)
+    if epochs:
+        folder = settings.process.checkpoint_dir
+        log.warning("%d epochs were trained before, but no state of them is in %s: starting over", epochs, folder)
+
+
+def _check_best(callback: EpochCallback, path: Path) -> None:
+    """Notice now, not at the end, that the best model so far is lost."""
+    best_epoch = callback.best.best_epoch
+    problem = damage(path) if callback.best.best is not None else None
+    if problem is None:
+        return
+    if callback.replace_best():
+        instead = f"that of epoch {callback.progress.epoch} takes its place"
+    else:
+        instead = f"which one is the best is judged anew from epoch {callback.progress.epoch + 1} on"
+    log.warning("the best model so far, of epoch %d, is lost: %s %s; %s", best_epoch, path, problem, instead)
 
 
 def _tell_resumed(progress: Progress, epochs: int) -> None:

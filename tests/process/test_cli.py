@@ -136,7 +136,7 @@ def test_a_failed_job_leaves_the_others_alone(shell: Shell) -> None:
     code, out, _ = shell.run("run", shell.config("bad", BROKEN), shell.config("good", QUICK))
     assert code == 1
     assert "good: completed" in out
-    assert "bad failed: error in the program\n  try: look at the end of its log: parallel_ml logs\n" in out
+    assert "bad failed: error in the program\n  try: look at the end of its log: parallel-ml logs\n" in out
     assert "  the last lines of its stderr:\n    it broke\n" in out
 
 

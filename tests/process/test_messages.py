@@ -15,8 +15,10 @@ import yaml
 
 from parallel_ml import ParallelMLExecutor
 from parallel_ml.adapters.cli.main import main
+from parallel_ml.monitor.process_monitor import MonitorEvent
 from parallel_ml.notify.outbox import waiting
 from parallel_ml.store.files import read_json
+from tests.process.conftest import until
 from tests.process.test_runtime import layout_of
 
 pytestmark = pytest.mark.process
@@ -105,11 +107,12 @@ def test_a_dead_network_changes_nothing_and_loses_nothing(
     run = executor(write("a", "true"))
     (result,) = run.run_parallel()
     assert result.state == "completed"
-    assert any("not sent" in note for note in run.get_status().notes)
+    assert any("not sent" in line for line in run.get_status().undelivered)
     path = settings(tmp_path, receiver.url)
     assert main(["notify", "flush", str(layout_of(run).dir), "--notify", str(path)]) == 0
     assert {"started", "finished", "run_done"} <= set(receiver.kinds())
-    assert "0 could not be sent" in capsys.readouterr().out
+    assert "messages sent" in capsys.readouterr().out
+    assert run.get_status().undelivered == ()
 
 
 def test_nothing_of_the_settings_is_in_the_run(
@@ -159,3 +162,36 @@ def test_rules_for_the_whole_run_come_on_top_of_the_built_in_ones(write: Write, 
     (result,) = run.run_parallel()
     assert result.state == "stopped"
     assert told == ["nan", "epoch() >= 5"]
+
+
+def test_what_an_older_run_could_not_send_goes_with_the_next(
+    write: Write, executor: Make, tmp_path: Path, receiver: Receiver
+) -> None:
+    """Nobody has to flush by hand."""
+    settings(tmp_path, "http://127.0.0.1:9/hook")
+    older = executor(write("older", "true"))
+    older.run_parallel()
+    settings(tmp_path, receiver.url)
+    executor(write("newer", "sleep 3")).run_parallel()
+    until(lambda: not waiting(layout_of(older).outbox), "what waited")
+    assert {message["run"] for message in receiver.got} >= {older.get_status().run}
+
+
+def test_a_takeover_tells_no_alert_twice(write: Write, executor: Make, tmp_path: Path) -> None:
+    """The next supervisor reads all epochs again, and judges only those that are new."""
+    rules = [{"alert": "early", "expr": "epoch() >= 2 and epoch() < 4"}]
+    run = executor(write("a", [PYTHON, "-c", EPOCHS], alerts={"rules": rules, "builtin": False}))
+    told: list[str] = []
+
+    def leave(event: MonitorEvent) -> None:
+        if event.data["epoch"] >= 60 and run._supervisor is not None:
+            run._supervisor.leave("a test")
+
+    run.subscribe(lambda event: told.append(event.data["news"]), "alert")
+    run.subscribe(leave, "epoch")
+    run.run_parallel()
+    assert told == ["firing", "resolved"]
+    again = ParallelMLExecutor.resume(layout_of(run).dir)
+    again.subscribe(lambda event: told.append(event.data["news"]), "alert")
+    again.run_parallel()
+    assert told == ["firing", "resolved"]

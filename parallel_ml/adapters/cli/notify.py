@@ -12,8 +12,6 @@ from parallel_ml.adapters.cli.arguments import add_json, examples
 from parallel_ml.adapters.cli.text import safe
 from parallel_ml.errors import UsageError
 
-FLUSH_S = 60.0
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what can be given."""
@@ -21,10 +19,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "what",
         choices=("test", "flush"),
         help="test: send one message by each channel and explain each provider's reply; "
-        "flush: send what waits in the outbox of a run",
+        "flush: send what waits in the outboxes of runs",
     )
     parser.add_argument(
-        "name", nargs="?", metavar="CHANNEL|RUN", help="test: only this channel; flush: the run (default: the newest)"
+        "name", nargs="?", metavar="CHANNEL|RUN", help="test: only this channel; flush: only this run (default: all)"
     )
     parser.add_argument("--dry-run", action="store_true", help="test: only print what would be sent, secrets masked")
     parser.add_argument("--notify", metavar="FILE", help="the settings (default: notifier_config.yaml)")
@@ -77,29 +75,33 @@ def _test(args: argparse.Namespace) -> int:
 
 
 def _flush(args: argparse.Namespace) -> int:
-    from parallel_ml.notify.dispatcher import Dispatcher  # noqa: PLC0415
+    """Send what waits in the outbox of one run, or of every run of the folder."""
     from parallel_ml.notify.outbox import waiting  # noqa: PLC0415
     from parallel_ml.runtime.client import RunClient  # noqa: PLC0415
-    from parallel_ml.runtime.messages import routes_of, settings_of  # noqa: PLC0415
+    from parallel_ml.runtime.messages import flush, routes_of, settings_of  # noqa: PLC0415
     from parallel_ml.store.files import read_json  # noqa: PLC0415
     from parallel_ml.store.layout import RunLayout  # noqa: PLC0415
+    from parallel_ml.store.runs import run_layouts, runs_folder  # noqa: PLC0415
 
-    client = RunClient.find(args.name, runs_dir=args.runs_dir)
-    layout = RunLayout(client.dir)
-    count = len(waiting(layout.outbox))
+    if args.name is not None:
+        layouts = [RunLayout(RunClient.find(args.name, runs_dir=args.runs_dir).dir)]
+    else:
+        layouts = list(run_layouts(runs_folder(args.runs_dir, os.environ, Path.cwd()), os.environ))
     lines: list[str] = []
-    left = []
-    if count:
+    sent, unsent = 0, []
+    for layout in layouts:
+        if not waiting(layout.outbox):
+            continue
         plan = read_json(layout.plan) or {}
         sources = {"file": args.notify} if args.notify else plan.get("notify") or {}
         settings = settings_of(sources, Path(plan.get("cwd", ".")), os.environ)
-        dispatcher = Dispatcher(layout.outbox, routes_of(settings, lines.append), say=lines.append)
-        left = dispatcher.close(FLUSH_S)
-    unsent = [f"{one.count} by {one.channel}: {one.reason}" for one in left]
+        count, left = flush(layout, routes_of(settings, lines.append), lines.append)
+        sent += count
+        unsent += [f"run {layout.dir.name}: {one.count} by {one.channel}: {one.reason}" for one in left]
     if args.json:
-        screen.print_json({"run": client.run_id, "waited": count, "left": unsent})
-        return 1 if left else 0
-    for line in [*lines, *unsent]:
+        screen.print_json({"sent": sent, "left": unsent})
+        return 1 if unsent else 0
+    for line in [*dict.fromkeys(lines), *unsent]:
         print(safe(line), file=sys.stderr)
-    print(f"{count} messages waited, {sum(one.count for one in left)} could not be sent")
-    return 1 if left else 0
+    print(f"{sent} messages sent" + ("; what could not be sent is kept" if unsent else ""))
+    return 1 if unsent else 0

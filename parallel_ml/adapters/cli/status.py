@@ -56,7 +56,7 @@ def status_lines(status: RunStatus, width: int | None = None, results: Sequence[
         first,
         safe(status.dir),
         *([stale] if stale else []),
-        *(f"note: {safe(note)}" for note in status.notes),
+        *(f"note: {safe(note)}" for note in (*status.notes, *status.undelivered)),
         "",
     ]
     if width is not None:

@@ -215,8 +215,10 @@ def _where(status: RunStatus) -> list[str]:
     took = _took(status)
     first = heading(status) + (f", in {format_duration(took)}" if took is not None else "")
     run = safe(status.run)
+    unsent = [f"{safe(line)}; later: {program()} notify flush {run}" for line in status.undelivered]
     return [
         first,
+        *unsent,
         f"see {_from_here(status.dir)}, or: {program()} status {run}",
         f"what the jobs printed: {program()} logs {run}",
     ]

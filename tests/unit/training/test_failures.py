@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import errno
+import resource
 
 import pytest
 
 from parallel_ml.training.failures import TrainingError, memory_evidence, memory_outcome
+
+ONEDNN = (
+    "Operation received an exception:Status: 1, message: could not create a primitive, "
+    "in file tensorflow/core/kernels/mkl/mkl_conv_grad_filter_ops.cc:685"
+)
 
 
 def of_class(name: str, text: str, base: type[Exception] = RuntimeError) -> Exception:
@@ -35,6 +41,9 @@ def of_class(name: str, text: str, base: type[Exception] = RuntimeError) -> Exce
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."), "oom_host"),
         (of_class("JaxRuntimeError", "RESOURCE_EXHAUSTED: Out of memory allocating 8589934592 bytes."), "oom_host"),
         (RuntimeError("Unable to allocate 74.5 GiB for an array with shape (100000, 100000)"), "oom_host"),
+        (RuntimeError("Triton Error [CUDA]: out of memory"), "oom_gpu"),
+        (RuntimeError("std::bad_alloc"), "oom_host"),
+        (of_class("AbortedError", f"Graph execution error:\n{ONEDNN}"), "oom_host"),
         (RuntimeError("step 3 failed: CUDA out of memory. Tried to allocate 2.00 GiB"), "oom_gpu"),
     ],
 )
@@ -55,12 +64,34 @@ def test_a_lack_of_memory_is_recognised(error: Exception, outcome: str) -> None:
         of_class("ResourceExhaustedError", "/data/a.png; Too many open files"),
         of_class("JaxRuntimeError", "RESOURCE_EXHAUSTED: received message larger than max (9 vs. 4)"),
         OSError(errno.ENOSPC, "No space left on device"),
+        of_class("AbortedError", ONEDNN.replace("Status: 1", "Status: 3")),
+        RuntimeError("can't start new thread"),
+        RuntimeError("LLVM ERROR: pthread_create failed: Resource temporarily unavailable"),
         RecursionError("maximum recursion depth exceeded"),
     ],
 )
 def test_what_is_no_lack_of_memory(error: Exception) -> None:
     """Another batch size would not help here."""
     assert memory_outcome(error) is None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("can't start new thread"),
+        RuntimeError("LLVM ERROR: pthread_create failed: Resource temporarily unavailable"),
+        RuntimeError("Thread tf_data_private_threadpool creation via pthread_create() failed."),
+    ],
+)
+@pytest.mark.parametrize("kind", [resource.RLIMIT_AS, resource.RLIMIT_DATA])
+def test_a_thread_that_cannot_start_under_a_limit_on_memory(error: Exception, kind: int) -> None:
+    """There is no memory for its stack; without a limit there are too many threads."""
+    before = resource.getrlimit(kind)
+    resource.setrlimit(kind, (1 << 50, before[1]))
+    try:
+        assert memory_outcome(error) == "oom_host"
+    finally:
+        resource.setrlimit(kind, before)
 
 
 @pytest.mark.parametrize(("on_gpu", "outcome"), [(True, "oom_gpu"), (False, "oom_host")])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import resource
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,6 @@ from parallel_ml.training.statefile import StateFolder, UnusableState, read_stat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 ARRAYS = {"model/0": np.arange(6, dtype=np.float32).reshape(2, 3), "optimizer/0": np.array(7), "none": np.empty((0, 2))}
 
@@ -92,9 +92,19 @@ def test_a_full_disk_leaves_the_newest_and_nothing_half_written(tmp_path: Path) 
     states = StateFolder(tmp_path, keep=3)
     for epoch in range(3):
         states.save(ARRAYS, {"epoch": epoch})
-    with files_of(100), pytest.raises(OSError, match="too large"):
+    with files_of(100), pytest.raises(OSError, match=r"too large: '.*/state-000004\.npz'"):
         states.save(ARRAYS, {"epoch": 3})
     assert [path.name for path in tmp_path.iterdir()] == ["state-000003.npz"]
+
+
+def test_states_make_no_room_on_another_disk(tmp_path: Path) -> None:
+    """There it would be no help; on their own one of them goes, until the newest is left."""
+    states = StateFolder(tmp_path, keep=3)
+    for epoch in range(2):
+        states.save(ARRAYS, {"epoch": epoch})
+    assert not states.make_room(Path("/proc/best.keras"))
+    assert [states.make_room(tmp_path / "best.keras") for _ in range(2)] == [True, False]
+    assert [path.name for path in tmp_path.iterdir()] == ["state-000002.npz"]
 
 
 def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
