@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,11 @@ def until(condition: Callable[[], object], what: str) -> None:
     while not condition():
         assert time.monotonic() < give_up_at, f"{what} did not come true within {PATIENCE_S} s"
         time.sleep(0.01)
+
+
+def found(folder: Path, pattern: str) -> list[Path]:
+    """Return the files below a folder that fit; unlike `Path.glob` it does not mind what comes and goes meanwhile."""
+    return [folder / name for name in glob.glob(pattern, root_dir=folder)]  # noqa: PTH207
 
 
 def tokens(layout: RunLayout) -> list[str]:

@@ -17,7 +17,7 @@ from parallel_ml.gpu.leases import Leases
 from parallel_ml.store.layout import RunLayout
 from parallel_ml.store.run_view import RunView
 from tests.nvml.standin import GPU_IS_LOST, Card, StandIn, Use, library, nvml, stranger
-from tests.process.conftest import until
+from tests.process.conftest import found, until
 from tests.process.test_runtime import in_background, layout_of, messages
 
 __all__ = ["library", "nvml", "stranger"]
@@ -123,8 +123,8 @@ def test_leases_outlive_their_supervisor_and_end_with_their_jobs(
     runs = tmp_path / "runs"
     argv = [sys.executable, "-c", driver_code, str(runs), str(write("a", until_gone(hold)))]
     driver = subprocess.Popen(argv, cwd=tmp_path, env={**os.environ, **nvml.env})
-    until(lambda: list(runs.glob("*/jobs/a/log.jsonl")) and leased(), "a lease")
-    until(lambda: "GPU-a" in next(runs.glob("*/jobs/a/log.jsonl")).read_text(), "the job")
+    until(lambda: list(found(runs, "*/jobs/a/log.jsonl")) and leased(), "a lease")
+    until(lambda: "GPU-a" in found(runs, "*/jobs/a/log.jsonl")[0].read_text(), "the job")
     driver.kill()
     driver.wait()
     assert leased() == [("a", "GPU-a", 8 * GIB)]

@@ -26,7 +26,7 @@ from parallel_ml.store.files import read_json
 from parallel_ml.store.identity import identify
 from parallel_ml.store.layout import RunLayout
 from parallel_ml.store.run_store import RunStore
-from tests.process.conftest import survivors, until
+from tests.process.conftest import found, survivors, until
 from tests.process.test_runtime import DRIVER, in_background, is_running, layout_of, messages
 
 pytestmark = pytest.mark.process
@@ -147,7 +147,7 @@ def test_signals_that_the_parent_ignores_or_blocks_do_not_reach_the_job(write: W
     argv = [PYTHON, "-c", prelude + DRIVER, str(tmp_path / "runs"), str(trap)]
     driver = subprocess.Popen(argv, cwd=tmp_path)
     runs = tmp_path / "runs"
-    until(lambda: len(list(runs.glob("*/jobs/*/log.jsonl"))) == 1, "the log")
+    until(lambda: len(list(found(runs, "*/jobs/*/log.jsonl"))) == 1, "the log")
     layout = RunLayout(next(runs.iterdir()))
     until(lambda: messages(layout, "trap") == ["up"], "the job")
     RunClient(layout.dir).stop()
@@ -197,7 +197,7 @@ def test_a_stop_works_without_a_supervisor(write: Write, tmp_path: Path, only: s
     argv = [PYTHON, "-c", DRIVER, str(tmp_path / "runs"), *map(str, configs)]
     driver = subprocess.Popen(argv, cwd=tmp_path)
     runs = tmp_path / "runs"
-    until(lambda: len(list(runs.glob("*/jobs/*/log.jsonl"))) == 2, "two logs")
+    until(lambda: len(list(found(runs, "*/jobs/*/log.jsonl"))) == 2, "two logs")
     layout = RunLayout(next(runs.iterdir()))
     client = RunClient(layout.dir)
     until(lambda: [job.state for job in client.status().jobs].count("running") == 2, "two running jobs")
@@ -292,7 +292,7 @@ def test_a_supervisor_that_is_told_to_end_leaves_the_trainings_and_can_be_follow
     config = write("a", f"echo once; while [ -e {hold} ]; do sleep 0.02; done")
     driver = subprocess.Popen([PYTHON, "-c", DRIVER, str(tmp_path / "runs"), str(config)], cwd=tmp_path)
     runs = tmp_path / "runs"
-    until(lambda: len(list(runs.glob("*/jobs/*/log.jsonl"))) == 1, "the log")
+    until(lambda: len(list(found(runs, "*/jobs/*/log.jsonl"))) == 1, "the log")
     layout = RunLayout(next(runs.iterdir()))
     until(lambda: RunClient(layout.dir).status().jobs[0].state == "running", "the job")
     driver.terminate()

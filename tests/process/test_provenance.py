@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -266,7 +267,7 @@ def test_a_configuration_may_name_its_code(project: Path, executor: Make) -> Non
 
 def test_a_shell_text_is_said_to_be_not_pinned(project: Path, executor: Make) -> None:
     """Nobody can tell what it starts; the note names the job."""
-    command = ["bash", "-c", f"{sys.executable} train.py"]
+    command = ["bash", "-c", f"{shlex.quote(sys.executable)} train.py"]
     layout, printed = run_edited(project, command, change(project), executor)
     assert printed[0] == "value 2 []"
     (note,) = [note for note in read_json(layout.plan)["notes"] if "pinned" in note]

@@ -21,7 +21,7 @@ from parallel_ml.store.files import read_json
 from parallel_ml.store.identity import identify
 from parallel_ml.store.journal import read_records
 from parallel_ml.store.layout import RunLayout
-from tests.process.conftest import leftovers, survivors, until
+from tests.process.conftest import found, leftovers, survivors, until
 
 pytestmark = pytest.mark.process
 Write = Callable[..., Path]
@@ -245,7 +245,7 @@ def test_a_killed_supervisor_harms_no_training_and_the_next_one_takes_over(write
     argv = [PYTHON, "-c", DRIVER, str(tmp_path / "runs"), str(long), str(short), str(later)]
     driver = subprocess.Popen(argv, cwd=tmp_path)
     runs = tmp_path / "runs"
-    until(lambda: [path for path in runs.glob("*/run.json") if path.parent.name[0] != "."], "the run")
+    until(lambda: [path for path in found(runs, "*/run.json") if path.parent.name[0] != "."], "the run")
     client = RunClient.find(runs_dir=runs)
     until(lambda: [job.state for job in client.status().jobs].count("running") == 2, "two running jobs")
     driver.kill()
@@ -276,7 +276,7 @@ def test_ctrl_c_once_stops_gracefully_and_twice_kills(write: Write, tmp_path: Pa
     argv = [PYTHON, "-c", DRIVER, str(tmp_path / "runs"), str(deaf), str(polite)]
     driver = subprocess.Popen(argv, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     runs = tmp_path / "runs"
-    until(lambda: len(list(runs.glob("*/jobs/*/log.jsonl"))) == 2, "two logs")
+    until(lambda: len(list(found(runs, "*/jobs/*/log.jsonl"))) == 2, "two logs")
     layout = RunLayout(next(runs.iterdir()))
     until(lambda: messages(layout, "deaf") == messages(layout, "polite") == ["up"], "two running jobs")
     driver.send_signal(signal.SIGINT)
