@@ -182,6 +182,8 @@ class Supervisor:
         me = identify()
         now = self.clock.now()
         refs = []
+        if self.state.booted_at is not None:  # somebody drove the run before us, and may have been killed
+            remove_temporaries(self.store.layout, of_supervisors=True)
         if me is not None:
             clock_set_s = self._clock_set_s(me)
             self._apply_events([ev.SupervisorStarted(me, self.clock.booted_at, clock_set_s)])

@@ -30,9 +30,14 @@ _LOCK_PATIENCE_S = 0.5
 _HIDDEN = re.compile(r"\.[0-9]{8}-[0-9]{6}-[0-9a-f]+\.[0-9a-f]{8}\.(?:tmp|removed)")
 
 _TEMPORARY = re.compile(
-    r"\.*(?:state|history|result|log|metrics|resolved|start|shim|order|exit|provenance|samples)(?:\.(?:json|jsonl|yaml))?"
+    r"\.*(?:state|history|result|log|metrics|resolved|start|shim|order|exit|provenance|samples|rates|alerts)"
+    r"(?:\.(?:json|jsonl|yaml))?"
     r"(?:\.[a-z0-9_]+\.tmp)+"
 )
+_TEMPORARY_OF_A_SUPERVISOR = re.compile(
+    r"\.(?:state|history|resolved|start|order|provenance|samples|rates|alerts)\.(?:json|jsonl|yaml)\.[a-z0-9_]+\.tmp"
+)
+"""None that a shim or a training writes, which may live while nobody drives the run."""
 
 
 @dataclass(frozen=True)
@@ -203,13 +208,19 @@ def remove_leftover(path: Path) -> None:
         shutil.rmtree(path)
 
 
-def remove_temporaries(layout: RunLayout) -> None:
-    """Remove the half-written files that killed processes left in a finished run; its jobs' own files stay."""
+def remove_temporaries(layout: RunLayout, *, of_supervisors: bool = False) -> None:
+    """Remove the half-written files that killed processes left in a run; its jobs' own files stay.
+
+    Args:
+        layout: A finished run.
+        of_supervisors: Remove only what supervisors write; then jobs may run. Call it with the run's lock held.
+    """
+    pattern = _TEMPORARY_OF_A_SUPERVISOR if of_supervisors else _TEMPORARY
     attempts = layout.dir.glob("jobs/*/attempt-*")
     for folder in [layout.dir, *layout.dir.glob("jobs/*"), *attempts]:
         with contextlib.suppress(OSError):
             for name in os.listdir(folder):
-                if _TEMPORARY.fullmatch(name):
+                if pattern.fullmatch(name):
                     os.unlink(folder / name)
 
 

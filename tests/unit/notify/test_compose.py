@@ -50,7 +50,7 @@ FAILURE = {
 }
 OUTPUT = [
     "Traceback (most recent call last):",
-    '  File "/home/ann/train.py", line 12, in main',
+    '  File "/data/lab/train.py", line 12, in main',
     '  File "/x/site-packages/torch/a.py", line 99, in forward',
     "RuntimeError: CUDA out of memory",
 ]
@@ -114,7 +114,7 @@ def test_a_failure_says_why_where_and_what_to_try(composer: Composer) -> None:
         "CUDA out of memory",
         "lower batch_size",
     )
-    assert told["place"] == "/home/ann/train.py:12 in main"
+    assert told["place"] == "/data/lab/train.py:12 in main"
     assert message.blocks[-1] == Excerpt("last lines of its output", tuple(OUTPUT))
 
 
@@ -223,7 +223,7 @@ def test_a_template_takes_the_words_place(composer: Composer) -> None:
     own = Composer("run1", templates=texts)
     message = own.failed(replace(JOB, name="{run.__class__}", error="{x}"), OUTPUT)
     assert message.title == "{run.__class__} broke"
-    assert message.blocks == (Text("{x} at /home/ann/train.py:12 in main"),)
+    assert message.blocks == (Text("{x} at /data/lab/train.py:12 in main"),)
     assert own.started(JOB).title == "go resnet"
     assert own.started(JOB).blocks == composer.started(JOB).blocks
 

@@ -12,7 +12,16 @@ from parallel_ml.core.events import JobFinished, RunCreated
 from parallel_ml.core.model import JobSpec, JobState
 from parallel_ml.errors import RunLocked, StoreError, UsageError
 from parallel_ml.store import cleaning
-from parallel_ml.store.cleaning import Criteria, FinishedRun, choose, finished_run, finished_runs, leftovers, remove_run
+from parallel_ml.store.cleaning import (
+    Criteria,
+    FinishedRun,
+    choose,
+    finished_run,
+    finished_runs,
+    leftovers,
+    remove_run,
+    remove_temporaries,
+)
 from parallel_ml.store.layout import RunLayout
 from parallel_ml.store.run_store import RunStore, create_run, new_run_id
 from parallel_ml.store.runs import forget_removed_runs, remember_run, runs_folder
@@ -180,3 +189,19 @@ def test_the_index_forgets_what_was_removed(make: MakeRun, tmp_path: Path) -> No
 def test_without_an_index_there_is_nothing_to_forget(tmp_path: Path) -> None:
     """A first cleaning."""
     assert forget_removed_runs({"XDG_STATE_HOME": str(tmp_path)}) == 0
+
+
+def test_half_written_files_go_and_what_may_be_under_way_stays(make: MakeRun) -> None:
+    """A supervisor that takes over removes what its dead predecessor left; a live shim's files are not its own."""
+    layout = make()
+    attempt = layout.dir / "jobs" / "a" / "attempt-01"
+    attempt.mkdir(parents=True)
+    of_supervisors = {attempt / ".resolved.yaml.xrxonp2h.tmp", layout.dir / ".state.json.a_b2c3d4.tmp"}
+    of_shims = {attempt / "exit.json.417.tmp", attempt / ".shim.417.tmp"}
+    of_the_job = {attempt / ".model.tmp", layout.dir / "jobs" / "a" / "checkpoints.tmp"}
+    for path in of_supervisors | of_shims | of_the_job:
+        path.write_text("half")
+    remove_temporaries(layout, of_supervisors=True)
+    assert set(layout.dir.rglob("*.tmp")) == of_shims | of_the_job
+    remove_temporaries(layout)
+    assert set(layout.dir.rglob("*.tmp")) == of_the_job
