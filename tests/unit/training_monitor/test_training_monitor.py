@@ -389,7 +389,7 @@ def test_a_result_that_cannot_be_read_is_returned_all_the_same(folder: Path) -> 
     assert "cannot be read (RuntimeError)" in log_of(folder)
 
 
-@pytest.mark.parametrize("name", [7, "", "模型" * 200, "a\0b\nc", "\ud800", "../.."])
+@pytest.mark.parametrize("name", [7, "", "模型" * 200, "a\0b\nc", "\ud800", "../.."], ids=ascii)
 def test_any_name_of_a_model_has_its_report(folder: Path, name: Any) -> None:
     """Whatever a model is called, its training has a report in the folder."""
     assert TrainingMonitor().start_monitoring(name, lambda **_: RESULT, huge=10**5000) is RESULT
