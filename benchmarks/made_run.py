@@ -24,13 +24,15 @@ def job_name(number: int) -> str:
     return f"job{number:05d}"
 
 
-def queued_run(runs_dir: Path, count: int, command: list[str], *, max_parallel: int = 2) -> RunLayout:
-    """Make a run of `count` own programs, all of them queued."""
+def queued_run(
+    runs_dir: Path, count: int, command: list[str], *, max_parallel: int = 2, gpus: str = "none"
+) -> RunLayout:
+    """Make a run of `count` own programs, all of them queued, for the cards that a word for `--gpus` names."""
     runs_dir.mkdir(parents=True, exist_ok=True)
     now = time.time()
     layout = RunLayout(runs_dir / new_run_id(now))
     specs = tuple(JobSpec(n, job_name(n), f"{job_name(n)}.yaml", "command", seed=n) for n in range(count))
-    plan = {"v": 1, "run": layout.dir.name, "name": "", "created": now, "cwd": str(runs_dir), "gpus": "none"}
+    plan = {"v": 1, "run": layout.dir.name, "name": "", "created": now, "cwd": str(runs_dir), "gpus": gpus}
     text = f"command: {json.dumps(command)}\n"
     created = ev.RunCreated(layout.dir.name, "", specs, max_parallel)
     create_run(layout, created, plan, {spec.name: text for spec in specs}, now)

@@ -19,8 +19,9 @@ text and exit codes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from parallel_ml.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from parallel_ml.config.environment import expand
@@ -17,18 +17,23 @@ from parallel_ml.config.loading import find_sources, read_text
 from parallel_ml.config.tree import Node, find, in_order, plain
 from parallel_ml.config.tree import Path as Place
 from parallel_ml.config.yaml_text import parse
-from parallel_ml.core.alert_rules import BUILTIN, MOST_RULES, AlertRule, read_rule, with_builtin
+from parallel_ml.core.alert_rules import BUILTIN, MOST_RULES, AlertAction, AlertRule, read_rule, with_builtin
 from parallel_ml.errors import AlertRuleError, ConfigError, ConfigProblem
 
+_MOST_NAMED = 6
 _LIST_HINT = "write a list of rules, such as - val_loss > 2 for 3 epochs"
 
 
 @dataclass(frozen=True)
 class AlertSettings:
-    """Rules that somebody wrote, and which built-in ones are wanted beside them; None is "not said", which is all."""
+    """Rules that somebody wrote, and which built-in ones are wanted beside them; None is "not said", which is all.
+
+    `places` has the file and the line of each rule, by its name.
+    """
 
     rules: tuple[AlertRule, ...] = ()
     builtin: tuple[str, ...] | None = None
+    places: Mapping[str, tuple[str, int]] = field(default_factory=dict, compare=False, repr=False)
 
     def over(self, base: AlertSettings) -> AlertSettings:
         """Return the rules of both; under one name, and where both say what is built in, these ones count."""
@@ -54,9 +59,14 @@ def load_alerts(
     Raises:
         ConfigError: Everything that is wrong with it.
     """
-    source = find_sources([path], cwd or Path.cwd())[0]
+    source, *others = find_sources([path], cwd or Path.cwd())
     if isinstance(source, ConfigProblem):
         raise ConfigError([source])
+    if others:
+        count = len(others) + 1
+        raise ConfigError(
+            [ConfigProblem(str(path), None, "", f"means {count} files", f"name one, such as {source.shown}")]
+        )
     text, problem = read_text(source)
     if text is None:
         raise ConfigError([problem] if problem else [])
@@ -68,6 +78,32 @@ def load_alerts(
     if settings is None or problems or wrong:
         raise ConfigError(in_order([*problems, *wrong]))
     return settings
+
+
+def check_for_jobs(settings: AlertSettings, jobs: Mapping[str, bool]) -> tuple[str, ...]:
+    """Return a note where an action of a file for a whole run can be taken for some of its jobs alone.
+
+    Args:
+        settings: The rules.
+        jobs: The run's jobs by name, and whether each is the built-in training.
+
+    Raises:
+        ConfigError: There is no job for which it could.
+    """
+    names = [rule.name for rule in settings.rules if rule.action is AlertAction.REDUCE_LR]
+    own = [name for name, built_in in jobs.items() if not built_in]
+    if not names or not own:
+        return ()
+    if len(own) == len(jobs):
+        hint = "an own program sets its learning rate itself; use stop, pause or notify"
+        message = "reduce_lr is for the built-in training, and every job of this run is an own program"
+        places = [settings.places.get(name, (None, None)) for name in names]
+        raise ConfigError(
+            ConfigProblem(file, line, name, message, hint) for name, (file, line) in zip(names, places, strict=True)
+        )
+    some = ", ".join(own[:_MOST_NAMED]) + (f" and {len(own) - _MOST_NAMED} more" if len(own) > _MOST_NAMED else "")
+    told = "which set their learning rates themselves" if len(own) > 1 else "which sets its learning rate itself"
+    return (f"alert rule {', '.join(names)}: reduce_lr does nothing for {some}, {told}",)
 
 
 def read_alerts(node: Node, path: Place = ("alerts",)) -> tuple[AlertSettings | None, list[ConfigProblem]]:
@@ -98,7 +134,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self._rules: list[AlertRule] = []
-        self._lines: dict[str, int] = {}
+        self._places: dict[str, tuple[str, int]] = {}
         self._problems: list[ConfigProblem] = []
 
     def settings(self, node: Node, path: Place) -> tuple[AlertSettings | None, list[ConfigProblem]]:
@@ -128,7 +164,7 @@ class _Reader:
     def _found(self, builtin: tuple[str, ...] | None) -> tuple[AlertSettings | None, list[ConfigProblem]]:
         if self._problems:
             return None, in_order(self._problems)
-        return AlertSettings(tuple(self._rules), builtin), []
+        return AlertSettings(tuple(self._rules), builtin, self._places), []
 
     def _known_keys(self, node: Node, path: Place, known: tuple[str, ...]) -> None:
         for key, child in node.value.items():
@@ -154,11 +190,11 @@ class _Reader:
         self._problems += [_located(problem, node, path) for problem in problems]
         if rule is None:
             return
-        if rule.name in self._lines:
-            message = f"{shown(rule.name)} is the name of the rule in line {self._lines[rule.name]} too"
+        if rule.name in self._places:
+            message = f"{shown(rule.name)} is the name of the rule in line {self._places[rule.name][1]} too"
             self._problems.append(node.problem(path, message, "give one of them another name with alert:"))
             return
-        self._lines[rule.name] = node.line
+        self._places[rule.name] = (node.file, node.line)
         self._rules.append(rule)
 
     def _builtin(self, node: Node, path: Place) -> tuple[str, ...]:
@@ -167,10 +203,10 @@ class _Reader:
             return tuple(BUILTIN) if value else ()
         names = value if isinstance(value, list) else [value]
         for name in names:
-            if name not in BUILTIN:
+            if not isinstance(name, str) or name not in BUILTIN:
                 message = f"must be true, false or a list of {', '.join(BUILTIN)}, not {shown(name)}"
                 self._problems.append(node.problem(path, message))
-        return tuple(name for name in names if name in BUILTIN)
+        return tuple(name for name in BUILTIN if name in names)
 
 
 def _located(problem: AlertRuleError, node: Node, path: Place) -> ConfigProblem:

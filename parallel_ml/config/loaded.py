@@ -251,5 +251,5 @@ def _missing_splits(config: Config, tree: Node) -> Iterator[ConfigProblem]:
     if data and not data.split_ratios.validation:
         message = "no validation split: no validation accuracy, and the training loss says which epoch is the best"
         yield find(tree, path).problem(path, message)
-    if data and not data.split_ratios.test:
+    if data and not data.split_ratios.test and not data.test_data_path:
         yield find(tree, path).problem(path, "no test split: no test accuracy at the end")

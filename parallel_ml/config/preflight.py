@@ -1,6 +1,6 @@
 """A quick look at the machine before any training: what would fail in an hour is said now.
 
-Files are counted, never decoded.
+Images are counted, never decoded, and of a table the header is read.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from parallel_ml.config.fields import located
 from parallel_ml.config.loaded import LoadedConfig
 from parallel_ml.config.programs import command_problems, model_problems
+from parallel_ml.config.table_files import table_problems
 from parallel_ml.core.units import GIB, MIB, format_size
 from parallel_ml.errors import ConfigProblem
 
@@ -57,6 +58,7 @@ def look_at(jobs: Sequence[LoadedConfig], runs_dir: Path) -> Findings:
         findings.warnings += job.warnings
         if job.config.built_in:
             _look_at_images(job, findings)
+            findings.problems += table_problems(job)
             findings.problems += model_problems(job)
         else:
             findings.problems += command_problems(job)

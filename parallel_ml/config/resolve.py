@@ -96,7 +96,7 @@ def _nested_spelling(training: ModelTraining) -> dict[str, Any]:
         told["early_stopping"] = EarlyStopping(patience=patience).model_dump(exclude_none=True)
     for section in (told.get("early_stopping"), told.get("learning_rate_scheduler")):
         if section is not None and "monitor" in section:
-            section.setdefault("mode", "max" if "accuracy" in section["monitor"] else "min")
+            section.setdefault("mode", "max" if section["monitor"].endswith(("accuracy", "r2")) else "min")
     return told
 
 
@@ -104,8 +104,9 @@ def _set_data(resolved: dict[str, Any], loaded: LoadedConfig, context: ProcessCo
     data = resolved.get("data_preprocessing")
     if data is None:
         return
-    if "image_dir" in data:
-        data["image_dir"] = str(located(data["image_dir"], context.cwd))
+    for key in ("image_dir", "train_data_path", "test_data_path"):
+        if key in data:
+            data[key] = str(located(data[key], context.cwd))
     if context.batch is not None:
         data["batch_size"] = context.batch.batch_size
     if context.evaluation_batch_size is not None:

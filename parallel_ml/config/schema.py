@@ -18,8 +18,7 @@ from parallel_ml.config.sections import MAX_BATCH, DataPreprocessing, ModelTrain
 from parallel_ml.core.units import GIB, MIB
 
 NOT_YET: dict[tuple[str, ...], frozenset[str]] = {
-    (): frozenset(("links", "on_supervisor_loss", "sweep", "tracking", "warm")),
-    ("data_preprocessing",): frozenset(("feature_columns", "target_column", "train_data_path")),
+    (): frozenset(("links", "on_supervisor_loss", "sweep", "tracking")),
     ("model_training",): frozenset(("distribute",)),
 }
 """Keys that are planned and not built yet, by the section they stand in: refused, never ignored."""
@@ -28,6 +27,8 @@ LONGEST_NAME = 100
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 _ENV_NAME = re.compile(r"[^=\0\s]+")
 _DAY_S = 86400.0
+UNFORKABLE = frozenset(("flax", "jax", "jaxlib"))
+"""Packages that say themselves that a fork after their import is not safe."""
 _PAUSE_SIGNALS = ("USR1", "USR2")
 
 
@@ -79,6 +80,23 @@ def _code(value: Any) -> list[str] | bool:
     except ValueError:
         wanted = "must be the files and folders to run from, such as [src, train.py], or false"
         raise ValueError(f"{wanted}, not {fields.shown(value)}") from None
+
+
+def _warm(value: Any) -> list[str] | bool:
+    """Read `false`, or the packages that an own program is forked with."""
+    if value is False:
+        return value
+    wanted = "must be the packages that the program imports, such as [torch], or false"
+    try:
+        names = [fields.text(item) for item in fields.listed(at_most=100)(value)]
+    except ValueError:
+        raise ValueError(f"{wanted}, not {fields.shown(value)}") from None
+    for name in names:
+        if not all(part.isidentifier() for part in name.split(".")):
+            raise ValueError(f"{wanted}; {fields.shown(name)} is no package")
+        if name.split(".")[0] in UNFORKABLE:
+            raise ValueError(f"{name} cannot be forked after its import; leave it out")
+    return names
 
 
 def _variable_name(value: Any) -> str:
@@ -156,6 +174,7 @@ class Config(Section):
     cwd: Annotated[str, BeforeValidator(fields.text)] | None = None
     code: Annotated[list[str] | bool, BeforeValidator(_code)] = True
     pause_signal: Annotated[int, BeforeValidator(_signal)] | None = None
+    warm: Annotated[list[str] | bool, BeforeValidator(_warm)] | None = None
     metrics_from_output: Annotated[bool, BeforeValidator(fields.flag)] | None = None
     grace: Annotated[float, BeforeValidator(fields.duration(0, 3600))] = 10.0
     log: LogSection = Field(default_factory=LogSection)
@@ -172,6 +191,13 @@ class Config(Section):
     def _of_a_command(cls, value: Any, info: ValidationInfo) -> Any:
         if value is not None and not own_program(info):
             raise ValueError("is for an own program; there is no command")
+        return value
+
+    @field_validator("warm", mode="after")
+    @classmethod
+    def _packages_of_a_command(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, list) and not own_program(info):
+            raise ValueError("lists packages for an own program; there is no command")
         return value
 
     @property

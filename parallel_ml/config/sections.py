@@ -20,7 +20,8 @@ from parallel_ml.config.section import Section, own_program
 
 MAX_BATCH = 65536 * 16
 OPTIMIZERS = ("adam", "sgd", "rmsprop", "adamw", "adagrad", "adadelta", "adamax", "nadam", "ftrl", "lion")
-MONITORS = ("val_loss", "val_accuracy", "train_loss", "train_accuracy", "loss", "accuracy")
+FIGURES = ("loss", "accuracy", "mae", "r2")
+MONITORS = tuple(f"{of}{figure}" for of in ("val_", "train_", "") for figure in FIGURES)
 MODEL_SUFFIXES = (".keras", ".h5")
 # What keras.applications offers in Keras 3.
 APPLICATIONS = (
@@ -99,6 +100,11 @@ def _image_size(value: Any) -> list[int]:
     return [read(item) for item in value]
 
 
+def _column_name(value: Any) -> str:
+    """Read the name of a column; the table's own are seen without the spaces around them too."""
+    return fields.text(value).strip()
+
+
 def _switched(value: Any) -> Any:
     """Read `true` as a section with its defaults, and `false` as none."""
     if isinstance(value, bool):
@@ -116,10 +122,12 @@ Fraction = Annotated[float, BeforeValidator(fields.number(0, 1, above=True, belo
 MinRate = Annotated[float, BeforeValidator(fields.number(0, 10))]
 Monitor = Annotated[str, _word_of(MONITORS)]
 Mode = Annotated[str, BeforeValidator(fields.choice("min", "max"))]
+ColumnName = Annotated[str, BeforeValidator(_column_name)]
+ColumnNames = Annotated[list[ColumnName], BeforeValidator(fields.listed(at_most=100_000))]
 
 
 class SplitRatios(Section):
-    """The shares of the images that are trained on, watched during training, and kept for the end.
+    """The shares of the images or rows that are trained on, watched during training, and kept for the end.
 
     Where some are given, those left out are 0: there may be no validation and no test.
     """
@@ -146,10 +154,15 @@ class SplitRatios(Section):
 
 
 class DataPreprocessing(Section):
-    """The images: one folder per class in `image_dir`.
+    """The images: one folder per class in `image_dir`. Or a table: the CSV file `train_data_path`.
 
     `random_state` is the seed of everything that is random; `split_random_state` that of the splits alone. Without
     `image_size` and `color_mode` they follow from the images.
+
+    Of a table `target_column` is foretold from `feature_columns`, or from all others. The rows of `test_data_path` are
+    the test; without it they come from the first file. What stands in `categorical_columns` is a name also where it is
+    a number. `algorithm_type` follows from the target where it is not given: numbers are a regression, but for whole
+    ones with at most 20 different values.
     """
 
     image_dir: Annotated[str, BeforeValidator(fields.text)] | None = None
@@ -159,6 +172,12 @@ class DataPreprocessing(Section):
     split_random_state: Seed | None = None
     image_size: Annotated[list[int], BeforeValidator(_image_size)] | None = None
     color_mode: Annotated[str, BeforeValidator(fields.choice("rgb", "grayscale"))] | None = None
+    train_data_path: Annotated[str, BeforeValidator(fields.text)] | None = None
+    test_data_path: Annotated[str, BeforeValidator(fields.text)] | None = None
+    feature_columns: ColumnNames | None = None
+    target_column: ColumnName | None = None
+    categorical_columns: ColumnNames | None = None
+    algorithm_type: Annotated[str, BeforeValidator(fields.choice("classification", "regression"))] | None = None
 
 
 class Checkpoint(Section):
@@ -231,7 +250,10 @@ Schedule = Annotated[
 
 
 class ModelTraining(Section):
-    """The model and how it is trained; `model_type` and `early_stopping_patience` are flat spellings."""
+    """The model and how it is trained; `model_type` and `early_stopping_patience` are flat spellings.
+
+    `loss` is for a regression, which has `mse` without it.
+    """
 
     epochs: Annotated[int, BeforeValidator(fields.whole(1, 1_000_000))] | None = None
     checkpoint: Checkpoint = Field(default_factory=Checkpoint)
@@ -244,6 +266,7 @@ class ModelTraining(Section):
     early_stopping: Annotated[EarlyStopping | None, BeforeValidator(_switched)] = None
     early_stopping_patience: Patience | None = None
     learning_rate_scheduler: Schedule | None = None
+    loss: Annotated[str, _word_of(("mse", "mae"))] | None = None
     mixed_precision: Annotated[bool, BeforeValidator(fields.flag)] = False
     gradient_accumulation: Annotated[int, BeforeValidator(fields.whole(1, 4096))] = 1
 

@@ -8,17 +8,13 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from parallel_ml.config import fields
+from parallel_ml.config.data_keys import data_problems, required
 from parallel_ml.config.environment import is_expanded
 from parallel_ml.config.schema import NOT_YET, Config
 from parallel_ml.config.section import Section
 from parallel_ml.config.sections import SCHEDULES
 from parallel_ml.config.tree import Node, Path, dotted, find, plain
 from parallel_ml.errors import ConfigProblem
-
-_REQUIRED = (
-    ("data_preprocessing", "image_dir", "the folder of the images, one folder per class in it"),
-    ("model_training", "epochs", "how many times the images are gone through"),
-)
 
 
 def validate(expanded: Node, written: Node) -> tuple[Config | None, list[ConfigProblem]]:
@@ -35,11 +31,13 @@ def validate(expanded: Node, written: Node) -> tuple[Config | None, list[ConfigP
         config = Config.model_validate(plain(expanded), context={"own_program": own_program})
     except ValidationError as error:
         problems += [_in_plain_words(found, written) for found in error.errors(include_url=False)]
+    if config is not None and config.built_in:
+        problems += data_problems(config, written)
     return (None if problems else config), problems
 
 
 def _missing(root: Node) -> Iterator[ConfigProblem]:
-    for section, key, what in _REQUIRED:
+    for section, key, what in required(root):
         node = root.child(section)
         if node is None or node.value is None:
             hint = f"or give a command; {key} is {what}"

@@ -8,9 +8,8 @@ Nothing of a text is ever run.
 from __future__ import annotations
 
 import ast
-import math
 import re
-from collections.abc import Collection
+from collections.abc import Mapping
 
 from parallel_ml.core.alert_functions import FUNCTIONS, MACROS, Function, Kind, Macro
 from parallel_ml.core.alert_tree import (
@@ -26,6 +25,7 @@ from parallel_ml.core.alert_tree import (
     canonical,
     is_condition,
     nearest,
+    walk,
 )
 from parallel_ml.core.units import parse_duration, parse_size
 from parallel_ml.errors import AlertRuleError
@@ -35,6 +35,7 @@ DEEPEST = 32
 _LARGEST = 1e300
 _TIMES = ("ms", "s", "m", "min", "h", "d")
 _NUMBER = re.compile(r"(?<![\w.])(?P<number>\d+(?:\.\d*)?|\.\d+)(?P<exponent>[eE][+-]?\d+)?(?P<unit>\w*)")
+_TIME = re.compile(r"(?:\d+(?:ms|min|s|m|h|d))+")
 _BLANK = re.compile(r"[\t\r\n]")
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _COMPARISONS: dict[type[ast.cmpop], str] = {
@@ -60,7 +61,7 @@ def parse(text: str) -> Expression:
     """
     found = _Parser(text).tree()
     if not is_condition(found):
-        raise AlertRuleError("expr", "is a number and not a condition", "compare it, such as val_loss > 2", column=1)
+        raise AlertRuleError("expr", "is a number and not a condition", _to_compare(found), column=1)
     return found
 
 
@@ -80,7 +81,7 @@ class _Parser:
         if not self._text:
             raise AlertRuleError("expr", "is empty", "write a condition, such as val_loss > 2")
         if macro := MACROS.get(self._text):
-            return _expanded(macro, ())
+            return _expanded(macro, {})
         self._refuse_odd_characters()
         source = _NUMBER.sub(self._put_aside, _QUOTED.sub(lambda quoted: quoted[0].translate(_NO_DIGITS), self._text))
         # The digits in quotes were hidden from the search for units alone.
@@ -113,7 +114,7 @@ class _Parser:
         if not unit:
             return match[0]
         written = "" if match["exponent"] else f"{match['number']}{unit}"
-        known = unit.lower() in _TIMES
+        known = unit.lower() in _TIMES or _TIME.fullmatch(written.lower()) is not None
         try:
             value = parse_duration(written) if known else float(parse_size(written))
         except (ValueError, OverflowError):
@@ -173,7 +174,9 @@ class _Parser:
             return Not(self._condition(node.operand, depth + 1))
         if isinstance(node.op, (ast.USub, ast.UAdd)):
             part = self._number(node.operand, depth + 1)
-            return Negative(part) if isinstance(node.op, ast.USub) else part
+            if isinstance(node.op, ast.UAdd):
+                return part
+            return Number(-part.value, part.is_size) if isinstance(part, Number) else Negative(part)
         raise self._not_allowed(node)
 
     def _comparison(self, node: ast.Compare, depth: int) -> Expression:
@@ -182,6 +185,8 @@ class _Parser:
             raise self._at(node, "compares with a word", "known are < <= > >= == and !=")
         written = [node.left, *node.comparators]
         parts = tuple(self._number(part, depth + 1) for part in written)
+        if not any(isinstance(part, (Metric, Call)) for tree in parts for part in walk(tree)):
+            raise self._at(node, "compares plain numbers alone and never changes", "name a metric, as in val_loss > 2")
         if any(isinstance(part, Number) and part.is_size for part in parts):
             for part, where in zip(parts, written, strict=True):
                 if isinstance(part, Metric) and part.name.endswith("_mb"):
@@ -198,7 +203,7 @@ class _Parser:
     def _condition(self, node: ast.expr, depth: int) -> Expression:
         found = self._node(node, depth)
         if not is_condition(found):
-            raise self._at(node, "has a number where a condition must stand", "compare it, such as val_loss > 2")
+            raise self._at(node, "has a number where a condition must stand", _to_compare(found))
         return found
 
     def _call(self, node: ast.Call, depth: int) -> Expression:
@@ -208,7 +213,7 @@ class _Parser:
         if name == "metric":
             return Metric(canonical(self._text_argument(node)))
         if name in MACROS:
-            return self._macro(node, MACROS[name])
+            return self._macro(node, MACROS[name], depth)
         if name not in FUNCTIONS:
             guess = nearest(name, [*FUNCTIONS, *MACROS, "metric"])
             hint = f"did you mean {guess}?" if guess else f"known are {', '.join(sorted(FUNCTIONS))}"
@@ -221,16 +226,23 @@ class _Parser:
             raise self._at(node, "has metric(...) without a name", 'write metric("its/name")')
         return one.value
 
-    def _macro(self, node: ast.Call, macro: Macro) -> Expression:
-        values: list[float] = []
-        for argument in node.args:
-            found = self._number(argument, DEEPEST)
-            if not isinstance(found, Number):
-                raise self._at(argument, "has no plain number here", f"write {macro.signature}")
-            values.append(found.value)
-        if node.keywords or len(values) > len(macro.defaults):
+    def _macro(self, node: ast.Call, macro: Macro, depth: int) -> Expression:
+        written = dict(zip(macro.defaults, node.args, strict=False))
+        told = [keyword.arg or "" for keyword in node.keywords]
+        if len(node.args) > len(macro.defaults) or not set(told) <= macro.defaults.keys() - written.keys():
             raise self._at(node, f"gives {macro.name} what it does not take", f"write {macro.signature}")
-        return _expanded(macro, values)
+        written |= {keyword.arg or "": keyword.value for keyword in node.keywords}
+        values: dict[str, float] = {}
+        for name, argument in written.items():
+            found = self._number(argument, depth + 1)
+            if not isinstance(found, Number) or not found.value > 0:
+                raise self._at(argument, "has no plain number above 0 here", f"write {macro.signature}")
+            values[name] = found.value
+        try:
+            return _expanded(macro, values)
+        except AlertRuleError as error:  # its column is one of the text that the macro stands for
+            what = error.message.partition(" must ")[2] or "have other numbers"
+            raise self._at(node, f"gives {macro.name} a number that it does not take: it must {what}") from None
 
     def _function(self, node: ast.Call, name: str, function: Function, depth: int) -> Expression:
         arguments = list(node.args)
@@ -247,17 +259,17 @@ class _Parser:
             if keyword.arg not in function.options or keyword.arg in options:
                 raise self._at(node, f"gives {name} what it does not take", f"write {function.signature}")
             options[keyword.arg] = keyword.value
-        read = {option: self._option(function, option, written) for option, written in options.items()}
+        read = {option: self._option(function, option, written, depth) for option, written in options.items()}
         return _made(name, function, metric, read)
 
-    def _option(self, function: Function, option: str, node: ast.expr) -> float | str:
+    def _option(self, function: Function, option: str, node: ast.expr, depth: int) -> float | str:
         """Return the value of an option; its kind says what it must be."""
         if function.options[option] is Kind.MODE:
             word = node.id if isinstance(node, ast.Name) else node.value if isinstance(node, ast.Constant) else None
             if word not in ("min", "max"):
                 raise self._at(node, f"must have min or max as the {option}", f"write {function.signature}")
             return str(word)
-        found = self._number(node, DEEPEST)
+        found = self._number(node, depth + 1)
         kind = function.options[option]
         if not isinstance(found, Number) or not kind.low <= found.value <= kind.high:
             raise self._at(node, f"must have a number from {kind.low:g} to {kind.high:g} as the {option}")
@@ -265,9 +277,10 @@ class _Parser:
             raise self._at(node, f"must have a whole number as the {option}")
         return found.value
 
-    def _place(self, node: ast.expr) -> int:
-        """Return where a node begins, in characters; Python counts the bytes of UTF-8."""
-        return len(self._source.encode("utf-8", "surrogatepass")[: node.col_offset].decode("utf-8", "ignore"))
+    def _place(self, node: ast.expr, *, end: bool = False) -> int:
+        """Return where a node begins, or ends, in characters; Python counts the bytes of UTF-8."""
+        offset = node.end_col_offset if end else node.col_offset
+        return len(self._source.encode("utf-8", "surrogatepass")[:offset].decode("utf-8", "ignore"))
 
     def _at(self, node: ast.expr, message: str, hint: str = "") -> AlertRuleError:
         return self._error(self._place(node), message, hint)
@@ -277,7 +290,11 @@ class _Parser:
 
     def _not_allowed(self, node: ast.expr) -> AlertRuleError:
         what = _WORDS.get(type(node), "something that is not part of the language")
-        return self._at(node, f"has {what}", "known are names, numbers, comparisons, and/or/not, + - * / and functions")
+        place = self._place(node)
+        if isinstance(node, (ast.Attribute, ast.Subscript)):  # a node begins with what stands before the sign
+            sign = "." if isinstance(node, ast.Attribute) else "["
+            place = self._source.find(sign, self._place(node.value, end=True))
+        return self._error(place, f"has {what}", _KNOWN)
 
     def _syntax(self, error: SyntaxError) -> AlertRuleError:
         # Python says 0, or a place behind the text, where something is missing at the end.
@@ -287,6 +304,7 @@ class _Parser:
         return self._error(place, f"cannot be understood near {near!r}", hint)
 
 
+_KNOWN = "known are names, numbers, comparisons, and/or/not, + - * / and functions"
 _NO_DIGITS = str.maketrans("0123456789", "_" * 10)
 _WORDS: dict[type[ast.expr], str] = {
     ast.Attribute: "a dot after a name",
@@ -300,6 +318,13 @@ _WORDS: dict[type[ast.expr], str] = {
     ast.JoinedStr: "a text with values in it",
     ast.NamedExpr: "an assignment",
 }
+
+
+def _to_compare(found: Expression) -> str:
+    """Return what to do with a number where a condition must stand: a name may be a misspelt condition."""
+    conditions = [*MACROS, *(name for name, function in FUNCTIONS.items() if function.condition)]
+    guess = nearest(found.name, conditions, alike=0.75) if isinstance(found, Metric) else None
+    return f"did you mean {guess}?" if guess else "compare it, such as val_loss > 2"
 
 
 def _made(name: str, function: Function, metric: str | None, options: dict[str, float | str]) -> Call:
@@ -322,10 +347,6 @@ def _should_rise(metric: str) -> bool:
     return not known.isdisjoint(metric.lower().replace("/", "_").split("_"))
 
 
-def _expanded(macro: Macro, values: Collection[float]) -> Expression:
-    filled = [*values, *list(macro.defaults.values())[len(values) :]]
-    if not all(math.isfinite(value) for value in filled):
-        raise AlertRuleError("expr", f"must have numbers in {macro.name}(...)", f"write {macro.signature}")
-    return parse(
-        macro.text.format(**{name: f"{value:.15g}" for name, value in zip(macro.defaults, filled, strict=True)})
-    )
+def _expanded(macro: Macro, values: Mapping[str, float]) -> Expression:
+    filled = {**macro.defaults, **values}
+    return parse(macro.text.format(**{name: f"{value:.15g}" for name, value in filled.items()}))

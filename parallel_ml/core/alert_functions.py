@@ -67,7 +67,7 @@ class Macro:
     @property
     def signature(self) -> str:
         """How it is written."""
-        return f"{self.name}({', '.join(f'{name}={value:g}' for name, value in self.defaults.items())})"
+        return f"{self.name}({', '.join(f'{name}={value:.15g}' for name, value in self.defaults.items())})"
 
 
 _BACK = {"k": Kind.COUNT}

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from parallel_ml.core.alert_functions import READINGS
 from parallel_ml.core.alert_history import EPOCH_TIME, History, Needs, metrics_of, needs_of, take_point, take_reading
 from parallel_ml.core.alert_rules import AlertAction, AlertRule, Span
-from parallel_ml.core.alert_tree import Call, Metric, nearest, walk
+from parallel_ml.core.alert_tree import nearest
 from parallel_ml.core.alert_values import Times, holds
 from parallel_ml.core.outcome import StrEnum
 
@@ -183,27 +182,6 @@ def step(state: AlertState, rules: Sequence[AlertRule], inputs: AlertInputs, now
             orders += turn.orders
         state = replace(state, rules=states, history=history)
     return Step(state, tuple(told), tuple(orders))
-
-
-def replay(rules: Sequence[AlertRule], points: Iterable[Mapping[str, Any]]) -> list[AlertNotification]:
-    """Return what rules would have told over the epochs of a training that is over; its clock begins at 0."""
-    state, now = AlertState(), 0.0
-    found: list[AlertNotification] = []
-    for point in points:
-        took = point.get(EPOCH_TIME)
-        now += took if isinstance(took, (int, float)) and math.isfinite(took) else 0.0
-        inputs = AlertInputs(points=(point,), began=0.0, running_since=0.0, whole=True)
-        state, told, _ = step(state, rules, inputs, now)
-        found += told
-    return found
-
-
-def is_about_epochs(rule: AlertRule) -> bool:
-    """Whether what epochs tell is all that a rule looks at; others need the machine and the clock."""
-    parts = list(walk(rule.tree))
-    names = {part.name for part in parts if isinstance(part, Metric)}
-    names |= {part.metric or part.function for part in parts if isinstance(part, Call)}
-    return names.isdisjoint({*READINGS, "since_epoch", "since_log"})
 
 
 def _with_readings(history: History, inputs: AlertInputs, needs: Needs) -> History:

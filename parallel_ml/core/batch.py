@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from parallel_ml.core.units import GIB, MIB
+from parallel_ml.records import dataclass
 
 SAMPLES_PER_GIB = 4
 """The rule without a measurement: 16 samples at 4 GiB, 32 at 8, 64 at 16."""

@@ -6,13 +6,13 @@ since the epoch, and `job` and `attempt` null for what concerns the whole run.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from parallel_ml.core.adjustments import Adjustment, RateCut
 from parallel_ml.core.codec import decode, encode
 from parallel_ml.core.model import Allocation, JobSpec, JobState, Machine, ProcessId
 from parallel_ml.core.outcome import Diagnosis, Outcome, OutcomeKind
+from parallel_ml.records import dataclass
 
 SCHEMA_VERSION = 1
 

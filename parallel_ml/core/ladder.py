@@ -7,13 +7,13 @@ short while the model is judged halves the batch of the judging alone: no result
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from parallel_ml.core.adjustments import Adjustment
 from parallel_ml.core.outcome import OutcomeKind
 from parallel_ml.core.room import Room, card_count, serves
 from parallel_ml.core.units import MIB, format_size
+from parallel_ml.records import dataclass, replace
 
 if TYPE_CHECKING:
     from parallel_ml.core.model import Attempt, Job, RunState

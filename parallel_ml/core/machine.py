@@ -6,7 +6,7 @@ answered by `CommandRejected`. News of an attempt that is not the newest is late
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from parallel_ml.core import events as ev
 from parallel_ml.core.adjustments import RateCut
@@ -68,19 +68,41 @@ def decide(state: RunState, stimulus: Stimulus, now: float) -> Decision:
     raise InvalidTransition(job.name, job.state.value, repr(stimulus), [repr(attempt) for attempt in job.attempts])
 
 
-def due(state: RunState, now: float) -> Iterator[Stimulus]:
-    """Yield what the passing of time brings: backoffs and graces that are over, attempts over their time limit."""
-    for job in state.jobs.values():
-        if job.due_at is not None and job.due_at <= now:
-            yield BackoffOver(job.name) if job.state is JobState.RETRYING else GraceOver(job.name)
-        elif job.state is JobState.RUNNING and (limit := _time_limit(job)) is not None and limit <= now:
+def due(state: RunState, now: float, jobs: Iterable[Job] | None = None) -> Iterator[Stimulus]:
+    """Yield what the passing of time brings: backoffs and graces that are over, attempts over their time limit.
+
+    Args:
+        state: The run.
+        now: The time.
+        jobs: Those of it that something may be due for; None is all.
+    """
+    for job in state.jobs.values() if jobs is None else jobs:
+        at = due_time(job)
+        if at is None or at > now:
+            continue
+        if job.due_at is None:
             yield Stop(job.name, cause=OutcomeKind.TIMEOUT)
+        else:
+            yield BackoffOver(job.name) if job.state is JobState.RETRYING else GraceOver(job.name)
 
 
-def on_lost_devices(state: RunState, machine: Machine) -> Iterator[Stimulus]:
-    """Yield what the loss of cards brings: the end of each running attempt that holds one of them."""
+def due_time(job: Job) -> float | None:
+    """Return when something will be due for a job should nothing happen before, or None."""
+    if job.due_at is not None:
+        return job.due_at
+    return _time_limit(job) if job.state is JobState.RUNNING else None
+
+
+def on_lost_devices(state: RunState, machine: Machine, jobs: Iterable[Job] | None = None) -> Iterator[Stimulus]:
+    """Yield what the loss of cards brings: the end of each running attempt that holds one of them.
+
+    Args:
+        state: The run.
+        machine: What there is now.
+        jobs: Those of it that may hold a card; None is all.
+    """
     lost = {device.uuid: device for device in machine.devices if device.lost}
-    for job in state.jobs.values() if lost else ():
+    for job in (state.jobs.values() if jobs is None else jobs) if lost else ():
         holds = job.holds
         if job.state is not JobState.RUNNING or not holds:
             continue
@@ -99,16 +121,14 @@ def pause_patience_s(spec: JobSpec) -> float:
     return max(spec.grace_s, PAUSE_GRACE_S.get(spec.kind, 0.0))
 
 
-def next_due(state: RunState) -> float | None:
-    """Return when `due` will next have something, or None."""
-    times = [job.due_at for job in state.jobs.values() if job.due_at is not None]
-    times += [limit for job in state.jobs.values() if job.state is JobState.RUNNING and (limit := _time_limit(job))]
-    return min(times, default=None)
+def ended_dependencies(state: RunState, jobs: Iterable[Job] | None = None) -> Iterator[DependencyEnded]:
+    """Yield, for each queued job, the first job that it needs and that failed or was stopped.
 
-
-def ended_dependencies(state: RunState) -> Iterator[DependencyEnded]:
-    """Yield, for each queued job, the first job that it needs and that failed or was stopped."""
-    for job in state.jobs.values():
+    Args:
+        state: The run.
+        jobs: Those of it that this may be so for; None is all.
+    """
+    for job in state.jobs.values() if jobs is None else jobs:
         if job.state is not JobState.QUEUED or not job.spec.depends_on:
             continue
         for name in job.spec.depends_on:

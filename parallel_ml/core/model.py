@@ -6,11 +6,10 @@ configuration, one process tree, one outcome. A state says where a job is, an ou
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-
 from parallel_ml.core.adjustments import AS_ASKED, Adjustment, RateCut
 from parallel_ml.core.outcome import Diagnosis, Outcome, OutcomeKind, StrEnum
 from parallel_ml.core.units import MIB
+from parallel_ml.records import dataclass, field, replace
 
 
 class JobState(StrEnum):
@@ -384,12 +383,15 @@ class RunState:
     @property
     def word(self) -> str:
         """The state of the run in the words that users see for jobs; derived, never stored."""
-        states = {job.state for job in self.jobs.values()}
-        if self.finished:
-            if JobState.FAILED in states:
-                return "failed"
-            return "stopped" if JobState.STOPPED in states else "completed"
-        waiting = {JobState.PAUSED, *_FINISHED}
-        if states <= waiting:
-            return "paused"
-        return "pending" if states == {JobState.QUEUED} else "running"
+        return word_of({job.state for job in self.jobs.values()})
+
+
+def word_of(states: set[JobState]) -> str:
+    """Return the state of a run whose jobs are in these states, in the words that users see for jobs."""
+    if states <= _FINISHED:
+        if JobState.FAILED in states:
+            return "failed"
+        return "stopped" if JobState.STOPPED in states else "completed"
+    if states <= {JobState.PAUSED, *_FINISHED}:
+        return "paused"
+    return "pending" if states == {JobState.QUEUED} else "running"

@@ -8,7 +8,8 @@ that waits for memory of other programs is not protected: nobody knows when they
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import heapq
+from collections import Counter
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -18,11 +19,17 @@ from parallel_ml.core.room import Room, asked_bytes, card_count, parts_of, serve
 from parallel_ml.core.units import format_size
 from parallel_ml.core.waiting import why_waiting
 from parallel_ml.errors import PlacementError
+from parallel_ml.records import dataclass, replace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
+    from parallel_ml.core.index import JobIndex
     from parallel_ml.core.model import Job, JobSpec, Resources, RunState
+
+    Key = tuple[int, int, str]
+    Lanes = dict[Resources, list[Key]]
+    """Queued jobs in the order of serving, by what they ask for."""
 
 
 @dataclass(frozen=True)
@@ -36,23 +43,35 @@ class Placement:
     evaluation_batch_size: int | None = None
 
 
-def place(state: RunState, machine: Machine) -> list[Placement]:
-    """Return the queued jobs that start now, in the order in which they are served; `state` is not changed."""
-    turn = _Turn(state, machine)
+def place(state: RunState, machine: Machine, index: JobIndex | None = None) -> list[Placement]:
+    """Return the queued jobs that start now, in the order in which they are served; `state` is not changed.
+
+    Args:
+        state: The run.
+        machine: What there is to be placed on.
+        index: The run's jobs, sorted; without it all of them are looked at.
+    """
+    lanes = _lanes(state) if index is None else index.lanes
+    turn = _Turn(state, machine, lanes, index)
     placements: list[Placement] = []
-    # An order for 10,000 jobs is made only where a slot is left for one of them.
-    for job in [] if turn.full else _in_order(state.jobs.values()):
+    # Room only shrinks, so a lane that was refused once in this pass is looked at no more.
+    for name in [] if turn.full else _served(lanes, turn.refused):
         if turn.full:
             break
-        verdict = turn.judge(job)
+        verdict = turn.judge(state.jobs[name])
         if isinstance(verdict, Placement):
             placements.append(verdict)
     return placements
 
 
+def serving_key(job: Job) -> Key:
+    """Return a queued job's place in the order of serving: by priority, higher first, then by position."""
+    return -job.spec.priority, job.spec.position, job.spec.name
+
+
 def waiting_reasons(state: RunState, machine: Machine) -> dict[str, str]:
     """Return why each queued job waits that `place` would not start now, by name, in one pass."""
-    turn = _Turn(state, machine)
+    turn = _Turn(state, machine, {job.resources for job in state.jobs.values() if job.state is JobState.QUEUED})
     verdicts = [(job.name, turn.judge(job)) for job in _in_order(state.jobs.values())]
     return {name: verdict for name, verdict in verdicts if isinstance(verdict, str)}
 
@@ -97,31 +116,36 @@ def cpu_share(machine: Machine, slots: int, asked: int | None = None) -> int | N
 
 
 class _Turn:
-    """One pass over the queue: the room that is left shrinks from job to job."""
+    """One pass over the queue: the room that is left shrinks from job to job.
 
-    def __init__(self, state: RunState, machine: Machine) -> None:
-        self._state = state
+    Attributes:
+        refused: Why there is no room, by what was asked for.
+    """
+
+    def __init__(
+        self, state: RunState, machine: Machine, kinds: Iterable[Resources], index: JobIndex | None = None
+    ) -> None:
+        self._state, self._index = state, index
         self._machine = machine
         self._room = Room(machine)
         self._open = Room(machine)
         """The room without what is booked ahead."""
         self._living = 0
-        self._refused: dict[Resources, str] = {}
+        self.refused: dict[Resources, str] = {}
         self._protected: dict[bool, str] = {}
         """The job that has booked ahead, for cards (True) and for the CPU (False)."""
-        self._kinds: set[bool] = set()
+        self._kinds = {wants_card(wants, machine) for wants in kinds}
         """Whether queued jobs want cards (True), the CPU (False), or either."""
-        for job in state.jobs.values():
+        for job in state.jobs.values() if index is None else index.living:
             holds = job.holds
             if holds is not None:
                 self._take(holds.shares, job.resources)
-            elif job.state is JobState.QUEUED:
-                self._kinds.add(wants_card(job.resources, machine))
 
     @cached_property
     def _slots(self) -> int:
-        wanted = (job.spec.resources for job in self._state.jobs.values())
-        return _side_by_side(wanted, self._machine, self._state.max_parallel)
+        everything = (job.spec.resources for job in self._state.jobs.values())
+        asked = Counter(everything) if self._index is None else self._index.asked
+        return _side_by_side(asked, self._machine, self._state.max_parallel)
 
     @property
     def full(self) -> bool:
@@ -140,12 +164,11 @@ class _Turn:
         if self._at_limit:
             return f"--max-parallel {self._state.max_parallel} reached"
         wants = job.resources
-        # Room only shrinks, so what was refused once in this pass is refused again.
-        if wants in self._refused:
-            return self._refused[wants]
+        if wants in self.refused:
+            return self.refused[wants]
         shares = self._open.fit(wants)
         if shares is None:
-            return self._refused.setdefault(wants, self._refuse(job))
+            return self.refused.setdefault(wants, self._refuse(job))
         self._take(shares, wants)
         return self._placement(job, shares)
 
@@ -187,18 +210,46 @@ class _Turn:
 
 def _in_order(jobs: Iterable[Job]) -> list[Job]:
     queued = [job for job in jobs if job.state is JobState.QUEUED]
-    return sorted(queued, key=lambda job: (-job.spec.priority, job.spec.position))
+    return sorted(queued, key=serving_key)
 
 
-def _side_by_side(wanted: Iterable[Resources], machine: Machine, max_parallel: int | None) -> int:
-    """Return the most jobs of the run that may run at once, whatever has ended already: the same all through a run."""
+def _lanes(state: RunState) -> Lanes:
+    lanes: Lanes = {}
+    for job in _in_order(state.jobs.values()):
+        lanes.setdefault(job.resources, []).append(serving_key(job))
+    return lanes
+
+
+def _served(lanes: Lanes, refused: Container[Resources]) -> Iterator[str]:
+    """Yield queued jobs in the order of serving; no further one of a lane that is refused by then."""
+    kinds, queues = list(lanes), list(lanes.values())
+    heads = [(queue[0], number, 0) for number, queue in enumerate(queues)]
+    heapq.heapify(heads)
+    while heads:
+        key, number, place_in_lane = heads[0]
+        if kinds[number] not in refused:
+            yield key[2]
+        if kinds[number] in refused or place_in_lane + 1 == len(queues[number]):
+            heapq.heappop(heads)
+        else:
+            heapq.heapreplace(heads, (queues[number][place_in_lane + 1], number, place_in_lane + 1))
+
+
+def _side_by_side(asked: Mapping[Resources, int], machine: Machine, max_parallel: int | None) -> int:
+    """Return the most jobs of the run that may run at once, whatever has ended already: the same all through a run.
+
+    Args:
+        asked: How many jobs ask for what.
+        machine: Where they run.
+        max_parallel: The most that the user wants.
+    """
     on_cpu = on_cards = parts = 0
-    for wants in wanted:
+    for wants, count in asked.items():
         if wants_card(wants, machine):
-            on_cards += 1
+            on_cards += count
             parts = max(parts, parts_of(wants))
         else:
-            on_cpu += 1
+            on_cpu += count
     slots = min(on_cards, parts * len(machine.devices)) + min(on_cpu, machine.cpu_slots)
     return slots if max_parallel is None else min(slots, max_parallel)
 

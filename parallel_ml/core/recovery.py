@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from parallel_ml.core.diagnosis import diagnose
 from parallel_ml.core.model import Job
 from parallel_ml.core.outcome import Diagnosis, FailureClass, Outcome, OutcomeKind
+from parallel_ml.records import dataclass
 
 RELEASED_EXIT_CODE = 75
 """The built-in training's exit code after it saved and left because it was asked to (EX_TEMPFAIL of sysexits.h)."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from parallel_ml.core import events as ev
 from parallel_ml.core.model import Attempt, Job, JobState, Machine, RunState
 from parallel_ml.core.outcome import OutcomeKind
+from parallel_ml.records import replace
 
 _NOT_A_FAILURE = {OutcomeKind.STOPPED, OutcomeKind.RELEASED, OutcomeKind.NEVER_STARTED}
 

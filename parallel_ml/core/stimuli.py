@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from parallel_ml.core import events as ev
 from parallel_ml.core.model import Allocation, JobState, ProcessId
 from parallel_ml.core.outcome import OutcomeKind, StrEnum
 from parallel_ml.core.recovery import ExitFacts
+from parallel_ml.records import dataclass
 
 
 class Command(StrEnum):

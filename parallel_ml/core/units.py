@@ -26,7 +26,7 @@ _SIZE_UNITS = {
     "tib": 1024 * GIB,
 }
 _TIME_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
-_NUMBER = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*")
+_NUMBER = r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*"
 
 
 def parse_size(text: str | float) -> int:
@@ -108,7 +108,7 @@ def _split(text: str | float, wanted: str) -> tuple[float, str]:
             message = f"{text!r} is not {wanted}"
             raise ValueError(message)
         return float(text), ""
-    match = _NUMBER.fullmatch(text)
+    match = re.fullmatch(_NUMBER, text)
     if match is None:
         message = f"{text!r} is not {wanted}"
         raise ValueError(message)

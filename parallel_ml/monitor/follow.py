@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from parallel_ml.errors import StoreError
+from parallel_ml.records import dataclass
 
 CHUNK_BYTES = 4 << 20
 """At most this much is read at a time, so that one flood does not starve the rest."""
@@ -20,6 +20,10 @@ _NOTE_BYTES = 4096
 _NOTE = b', "dropped": '
 _PARTIAL = b', "partial": true}'
 _PROGRESS = b', "progress": true}'
+Place = tuple[int, bytes, tuple[int, int, int] | None]
+"""Where a reader of a file has come: the offset, what stands before it, and what the file looked like."""
+LogPlace = tuple[int, bytes, int, int]
+"""The same of a log: the file and its beginning, the offset, and the lines before that."""
 _decode = json.JSONDecoder().decode  # half the time of json.loads, which looks for the encoding of each line
 
 
@@ -64,6 +68,36 @@ class FileFollower:
         except OSError as error:
             raise StoreError(self.path, "reading", error.strerror or str(error)) from error
 
+    @property
+    def begun(self) -> bool:
+        """Whether anything was read."""
+        return self._offset > 0
+
+    @property
+    def place(self) -> Place:
+        """Where it has come, to go on from there with another follower of the same file."""
+        return self._offset, self._before, self._looked
+
+    @place.setter
+    def place(self, place: Place) -> None:
+        self._offset, self._before, self._looked = place
+
+    def passed(self) -> tuple[bytes, ...]:
+        """Return the lines before the place where it has come; () where the file is not the same any more.
+
+        Raises:
+            StoreError: The file is there and cannot be read.
+        """
+        try:
+            with self.path.open("rb") as stream:
+                data = stream.read(self._offset)
+        except FileNotFoundError:
+            return ()
+        except OSError as error:
+            raise StoreError(self.path, "reading", error.strerror or str(error)) from error
+        same = len(data) == self._offset and data.endswith(self._before)
+        return tuple(data.split(b"\n")[:-1]) if same else ()
+
     def _read(self, stream: BinaryIO) -> Growth:
         look, handle, seen = _look_of(os.fstat(stream.fileno())), stream.fileno(), len(self._before)
         same = self._looked is None or self._looked[0] == look[0]
@@ -96,6 +130,20 @@ class LogFollower:
         self._passed = 0
         """How many lines were read or missed so far."""
         self.caught_up = False
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything was read."""
+        return self._inode >= 0
+
+    @property
+    def place(self) -> LogPlace:
+        """Where it has come, to go on from there with another follower of the same log."""
+        return self._inode, self._head, self._offset, self._passed
+
+    @place.setter
+    def place(self, place: LogPlace) -> None:
+        self._inode, self._head, self._offset, self._passed = place
 
     def poll(self, most_bytes: int = CHUNK_BYTES) -> tuple[bytes, ...]:
         """Return the lines that came since the last call.

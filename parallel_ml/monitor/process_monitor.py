@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from parallel_ml.core.outcome import StrEnum
 from parallel_ml.errors import StoreError
-from parallel_ml.monitor.follow import FileFollower, LogFollower, parse_line
+from parallel_ml.monitor.follow import FileFollower, LogFollower, LogPlace, Place, parse_line
 from parallel_ml.monitor.history import build_history
 from parallel_ml.store.files import write_json
 from parallel_ml.store.layout import JobLayout, RunLayout
 
 HISTORY_EVERY_S = 2.0
+_HISTORY_SHARE = 20.0
+"""Those of all jobs together cost 5 % of a core at the most: each is written as a whole, and grows."""
 _log = logging.getLogger("parallel_ml")
 
 
@@ -66,6 +69,7 @@ class _Watched:
     log: LogFollower
     points: list[dict[str, Any]] = field(default_factory=list)
     history_due: float | None = None
+    history_cost_s: float = 0.0
     trouble: str = ""
 
 
@@ -92,6 +96,9 @@ class ProcessMonitor:
         self._callbacks: list[tuple[EventKind | None, Callback]] = []
         self._watched: dict[str, _Watched] = {}
         self._settled: dict[str, _Watched] = {}
+        """Jobs that are not followed and whose histories are not up to date yet."""
+        self._left: dict[str, tuple[Place, LogPlace]] = {}
+        """Where the others that were followed were left: of thousands, their metrics would fill the memory."""
 
     def subscribe(self, callback: Callback, kind: EventKind | str | None = None) -> None:
         """Call `callback` for each event of a kind, or of all kinds. Log lines are read only if somebody wants them."""
@@ -100,9 +107,7 @@ class ProcessMonitor:
     def watch(self, job: str) -> None:
         """Follow a job; one that was followed before goes on where that ended."""
         if job not in self._watched:
-            files = self._layout.job(job)
-            fresh = _Watched(files, FileFollower(files.metrics), LogFollower(files.log, files.older_log))
-            self._watched[job] = self._settled.pop(job, fresh)
+            self._watched[job] = self._settled.pop(job) if job in self._settled else self._begin(job)
 
     def unwatch(self, job: str) -> None:
         """Read what is left of a job, bring its history up to date, and follow it no longer."""
@@ -110,15 +115,17 @@ class ProcessMonitor:
             while self._poll_job(job):
                 pass
             self._settled[job] = self._watched.pop(job)
-            self._write_history(self._settled[job])
+            self._settle(job)
 
     def poll(self, *, last: bool = False) -> None:
         """Read what came since the last call and call back for it. The `last` time every history is written."""
         for job in list(self._watched):
             self._poll_job(job)
-        for watched in (*self._watched.values(), *self._settled.values()):
-            if watched.history_due is not None and (last or time.monotonic() >= watched.history_due):
-                self._write_history(watched)
+        for watched in self._watched.values():
+            if _is_due(watched, last=last):
+                self._write_history(watched, durable=last)
+        for job in [job for job, watched in self._settled.items() if _is_due(watched, last=last)]:
+            self._settle(job)
 
     def emit(self, event: MonitorEvent) -> None:
         """Call back for an event."""
@@ -135,6 +142,25 @@ class ProcessMonitor:
                 notes.append(f"a callback failed and is called no more: {type(error).__name__}: {error}")
         for text in notes:
             self.emit(MonitorEvent(EventKind.NOTE, event.job, {"text": text}))
+
+    def _begin(self, job: str) -> _Watched:
+        """Return a job to follow: from the beginning, or from where it was left."""
+        files = self._layout.job(job)
+        watched = _Watched(files, FileFollower(files.metrics), LogFollower(files.log, files.older_log))
+        if job in self._left:
+            watched.metrics.place, watched.log.place = self._left.pop(job)
+            with contextlib.suppress(StoreError):
+                watched.points = _points(watched.metrics.passed())
+        return watched
+
+    def _settle(self, job: str) -> None:
+        """Bring the history of a job up to date that is not followed any more, and keep only where it was left."""
+        watched = self._settled[job]
+        self._write_history(watched, durable=bool(watched.points))
+        if watched.history_due is None:
+            if watched.metrics.begun or watched.log.begun:
+                self._left[job] = watched.metrics.place, watched.log.place
+            del self._settled[job]
 
     def _poll_job(self, job: str) -> bool:
         """Read once; return whether there was anything."""
@@ -155,7 +181,7 @@ class ProcessMonitor:
 
     def _poll_metrics(self, job: str, watched: _Watched) -> bool:
         growth = watched.metrics.poll()
-        points = [point for line in growth.lines if (point := parse_line(line)) is not None]
+        points = _points(growth.lines)
         known = 0
         if growth.restarted:  # epochs are run again after a resume: tell only of what is new
             while known < min(len(points), len(watched.points)) and points[known] == watched.points[known]:
@@ -165,14 +191,24 @@ class ProcessMonitor:
         for point in points[known:]:
             self.emit(MonitorEvent(EventKind.EPOCH, job, point))
         if (points or growth.restarted) and watched.history_due is None:
-            watched.history_due = time.monotonic() + HISTORY_EVERY_S
+            pause_s = _HISTORY_SHARE * watched.history_cost_s * len(self._watched)
+            watched.history_due = time.monotonic() + max(HISTORY_EVERY_S, pause_s)
         return bool(points)
 
-    def _write_history(self, watched: _Watched) -> None:
+    def _write_history(self, watched: _Watched, *, durable: bool) -> None:
         if not self._keep_history or (watched.history_due is None and os.path.exists(watched.files.history)):
             return
-        watched.history_due = None
+        watched.history_due, begun = None, time.monotonic()
         try:
-            write_json(watched.files.history, build_history(watched.points))
+            write_json(watched.files.history, build_history(watched.points), durable=durable)
+            watched.history_cost_s = time.monotonic() - begun
         except StoreError:  # a full disk, say: it is derived from metrics.jsonl and is written again
             watched.history_due = time.monotonic() + HISTORY_EVERY_S
+
+
+def _points(lines: Iterable[bytes]) -> list[dict[str, Any]]:
+    return [point for line in lines if (point := parse_line(line)) is not None]
+
+
+def _is_due(watched: _Watched, *, last: bool) -> bool:
+    return watched.history_due is not None and (last or time.monotonic() >= watched.history_due)

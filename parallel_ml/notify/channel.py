@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import time
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Protocol
 
 from parallel_ml.core.outcome import StrEnum
 from parallel_ml.notify.message import Kind, Level, Message, Text
+from parallel_ml.notify.secret import Secret
 
 
 class Fate(StrEnum):
@@ -52,6 +54,16 @@ class Limits:
     per_day: int | None = None
     max_bytes: int | None = None
 
+    @property
+    def is_endless(self) -> bool:
+        """Whether any number of messages may be sent."""
+        return self.per_minute is None and self.per_second is None and self.per_day is None
+
+    @property
+    def most_counted(self) -> int:
+        """How many of the messages that were sent have to be remembered."""
+        return max(self.per_minute or 0, self.per_second or 0, self.per_day or 0, 1)
+
 
 class Notifier(Protocol):
     """What a user's own code calls."""
@@ -79,10 +91,16 @@ class Channel(Notifier, Protocol):
 
 
 class BaseChannel:
-    """A channel's `send`, in terms of its `deliver`."""
+    """A channel's `send`, in terms of its `deliver`.
+
+    Attributes:
+        endpoint: Of `endpoint_of`: what the provider counts by. Channels with the same one share its limits, in all
+            processes of a user; "" shares with nobody.
+    """
 
     name: str
     limits: Limits
+    endpoint: str = ""
 
     def deliver(self, message: Message) -> Reply:
         """Send a message; see `Channel`."""
@@ -100,6 +118,16 @@ class BaseChannel:
             ValueError: There is no such level.
         """
         return self.deliver(own_message(title, content, level))
+
+
+def endpoint_of(kind: str, *parts: str | Secret | None) -> str:
+    """Return a name for a robot or an account that does not give away what it is made of, fit for a file.
+
+    >>> endpoint_of("dingtalk", Secret("https://...")) == endpoint_of("dingtalk", "https://...")
+    True
+    """
+    told = [kind, *("" if part is None else Secret(part).reveal() for part in parts)]
+    return hashlib.sha256("\0".join(["parallel_ml endpoint", *told]).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def own_message(title: str, content: str, level: str = "info") -> Message:

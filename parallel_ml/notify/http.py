@@ -10,22 +10,19 @@ import io
 import ipaddress
 import json
 import math
-import queue
 import re
 import socket
 import ssl
-import threading
 import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 from urllib.parse import urlsplit, urlunsplit
 
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+from parallel_ml.notify.bounded import BoundedReader, connect
 
 TIMEOUT_S = 10.0
 MAX_REPLY_BYTES = 256 * 1024
@@ -219,84 +216,15 @@ def _words(reason: object) -> str:
     return type(reason).__name__
 
 
-def _left(deadline: float) -> float:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimeoutError
-    return left
-
-
-def _addresses(host: str, port: int, deadline: float) -> list[Any]:
-    # The system's look-up knows no time-out; with a dead network it takes half a minute. So a thread of its own asks.
-    answers: queue.SimpleQueue[list[Any] | OSError] = queue.SimpleQueue()
-
-    def ask() -> None:
-        try:
-            answers.put(list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)))
-        except UnicodeError:
-            answers.put(socket.gaierror(socket.EAI_NONAME, "Name or service not known"))
-        except OSError as error:
-            answers.put(error)
-
-    threading.Thread(target=ask, name="look-up", daemon=True).start()
-    try:
-        answer = answers.get(timeout=_left(deadline))
-    except queue.Empty:
-        raise TimeoutError from None
-    if isinstance(answer, OSError):
-        raise answer
-    return answer
-
-
-def _connect(deadline: float, address: tuple[str, int], *_: Any) -> socket.socket:
-    """Connect to the first address that answers; each gets its share of the time that is left."""
-    addresses = _addresses(*address, deadline)
-    last: OSError = OSError("no address")
-    for tried, (family, kind, protocol, _name, place) in enumerate(addresses):
-        connection = socket.socket(family, kind, protocol)
-        try:
-            connection.settimeout(_left(deadline) / (len(addresses) - tried))
-            connection.connect(place)
-            connection.settimeout(_left(deadline))
-        except OSError as error:
-            connection.close()
-            last = error
-        else:
-            return connection
-    try:
-        raise last
-    finally:
-        del last  # it holds this frame, which holds it
-
-
-class _Bounded(io.RawIOBase):
-    """What comes in on a socket, until a deadline: a server that sends a byte now and then gains nothing by it."""
-
-    def __init__(self, raw: io.RawIOBase, connection: socket.socket, deadline: float) -> None:
-        super().__init__()
-        self._raw, self._connection, self._deadline = raw, connection, deadline
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: WriteableBuffer) -> int | None:
-        self._connection.settimeout(_left(self._deadline))
-        return cast("int | None", self._raw.readinto(buffer))
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
 class _Response(http.client.HTTPResponse):
     def __init__(self, deadline: float, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
-        self.fp = io.BufferedReader(_Bounded(self.fp.detach(), sock, deadline))
+        self.fp = io.BufferedReader(BoundedReader(self.fp.detach(), sock, deadline))
 
 
 def _bind(connection: http.client.HTTPConnection, timeout_s: float) -> None:
     deadline = time.monotonic() + timeout_s
-    connection._create_connection = partial(_connect, deadline)  # type: ignore[attr-defined]  # noqa: SLF001 - the one seam
+    connection._create_connection = lambda address, *_: connect(address, deadline)  # type: ignore[attr-defined]  # noqa: SLF001 - the one seam
     connection.response_class = cast("type[http.client.HTTPResponse]", partial(_Response, deadline))
 
 

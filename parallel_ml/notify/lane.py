@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import NamedTuple
+from pathlib import Path
 
 from parallel_ml.errors import StoreError
-from parallel_ml.notify.channel import Channel, Fate, Reply
+from parallel_ml.notify.channel import Fate, Reply
 from parallel_ml.notify.digest import digest, size_of
+from parallel_ml.notify.endpoint import LONGEST_HOLD_S, Endpoint
 from parallel_ml.notify.limiter import Limiter
-from parallel_ml.notify.message import Kind, Level, Message
+from parallel_ml.notify.message import Kind, Message
+from parallel_ml.notify.moment import Moment
 from parallel_ml.notify.outbox import Entry, Outbox, key_of
-from parallel_ml.notify.settings import QuietHours
+from parallel_ml.notify.route import Route, Undelivered
 
 GATHER_S = 5.0
 """The first message of a burst waits for the others at most so long."""
@@ -28,63 +30,12 @@ EXPIRY_S = 3 * 86400.0
 _FIRST_BACKOFF_S = 2.0
 _LONGEST_BACKOFF_S = 5 * 60.0
 """So that what came back is noticed soon; an hour's outage costs some twenty tries."""
-_LONGEST_WAIT_S = 6 * 3600.0
-"""What a provider may ask for at most."""
 _LOOK_AGAIN_S = 60.0
-_PLAUSIBLE = 1.5e9
+PLAUSIBLE = 1.5e9
 """Clocks that say less (2017) are not set yet."""
 _AT_ONCE = frozenset({Kind.TEST, Kind.OWN})
 _ALONE = Kind.RUN_DONE
 """No part of a burst, but it comes after what was told before it."""
-
-
-class Moment(NamedTuple):
-    """A time: by a clock that never steps, and by the one on the wall. Both in seconds."""
-
-    steady: float
-    wall: float
-
-    @classmethod
-    def now(cls) -> Moment:
-        """Return this moment."""
-        return cls(time.monotonic(), time.time())
-
-
-@dataclass(frozen=True)
-class Route:
-    """A channel, and what of the messages is for it.
-
-    Attributes:
-        min_severity: Messages below it are not for this channel.
-        quiet_hours: When it is left alone, or None.
-        language: Messages in another language are not for it; those in none are.
-    """
-
-    channel: Channel
-    min_severity: Level = Level.INFO
-    quiet_hours: QuietHours | None = None
-    language: str = "en"
-
-    def takes(self, message: Message) -> bool:
-        """Whether a message is for this channel."""
-        language = message.data.get("language")
-        return message.level.rank >= self.min_severity.rank and language in (None, self.language)
-
-
-@dataclass(frozen=True)
-class Undelivered:
-    """What did not reach a person through a channel.
-
-    Attributes:
-        count: How many messages.
-        reason: Why, in a sentence.
-        waiting: Whether they are kept and tried again at the next start; else they are given up.
-    """
-
-    channel: str
-    count: int
-    reason: str
-    waiting: bool
 
 
 class _Times:
@@ -95,11 +46,32 @@ class _Times:
 
 
 class Lane:
-    """The way of the messages to one channel."""
+    """The way of the messages to one channel.
 
-    def __init__(self, route: Route, outbox: Outbox, now: Moment, say: Callable[[str], None]) -> None:
-        """Take over what waits in the outbox for this channel."""
-        self.route, self.name = route, route.channel.name
+    One thread calls `step`; others may call the rest meanwhile, and none of them waits for the provider.
+    """
+
+    def __init__(
+        self,
+        route: Route,
+        outbox: Outbox,
+        clock: Callable[[], Moment],
+        say: Callable[[str], None],
+        shared: Path | None = None,
+    ) -> None:
+        """Take over what waits in the outbox for this channel.
+
+        Args:
+            route: The channel.
+            outbox: Where messages wait.
+            clock: What tells the time.
+            say: Called with lines for people.
+            shared: Where the user's processes keep what an endpoint was sent; None is nowhere.
+        """
+        now, self._clock, self._busy = clock(), clock, threading.RLock()
+        self._sending: Entry | None = None
+        self._hurried = self._limited = False
+        self.route, self.name = route, route.name or route.channel.name
         self._outbox, self._say = outbox, say
         self._random = random.Random()  # noqa: S311 - spreads tries, hides nothing
         self._failures, self._asked_to_wait = 0, False
@@ -114,21 +86,26 @@ class Lane:
         tried = [done.at for done in outbox.recent if done.channel == self.name and done.fate != "expired"]
         tried += [entry.tried for entry in mine if entry.tried]
         # A stamp from the future (the clock was put back) counts as now: rather too slow than too fast.
-        self._limiter = Limiter(route.channel.limits, [now.steady - max(0.0, now.wall - at) for at in tried])
+        limits = route.channel.limits
+        self._limiter = Limiter(limits, [now.steady - max(0.0, now.wall - at) for at in tried])
+        self._endpoint = Endpoint(limits, getattr(route.channel, "endpoint", ""), shared)
 
     def take(self, messages: Iterable[Message], now: Moment) -> None:
         """Keep what is for this channel and is not known yet."""
-        fresh: dict[str, Message] = {}
-        for message in messages:
-            key = key_of(self.name, message.id)
-            if self.route.takes(message) and not self._outbox.knows(key):
-                fresh.setdefault(key, message)
-        if len(fresh) + len(self._waiting) > MOST_WAITING:
-            self._merged(list(self._waiting.values()), list(fresh.values()), now)
-            return
-        for message in fresh.values():
-            entry = self._outbox.new(self.name, message, now.wall)
-            self._keep(entry, _Times(now.steady, now.steady, gathered=message.kind in _AT_ONCE))
+        with self._busy:
+            fresh: dict[str, Message] = {}
+            for message in messages:
+                key = key_of(self.name, message.id)
+                if self.route.takes(message) and not self._outbox.knows(key):
+                    fresh.setdefault(key, message)
+            if len(fresh) + len(self._waiting) > MOST_WAITING:
+                # Not the one that is on its way: it will be sent, or not, as it is.
+                resting = [entry for entry in self._waiting.values() if entry is not self._sending]
+                self._merged(resting, list(fresh.values()), now)
+                return
+            for message in fresh.values():
+                entry = self._outbox.new(self.name, message, now.wall)
+                self._keep(entry, _Times(now.steady, now.steady, gathered=message.kind in _AT_ONCE))
 
     def step(self, now: Moment, *, last: bool = False) -> float | None:
         """Do what is due: send at most one message.
@@ -140,39 +117,71 @@ class Lane:
         Returns:
             In how many seconds there is something to do again; None is not until something comes.
         """
-        self._expire(now)
-        self._close_burst(now, last=last)
-        if self._disabled is not None:
-            return None
-        ready = self._ready(now)
-        if not ready:
-            return self._next_look(now)
-        wait = max(self._limiter.wait_s(now.steady), self._not_before - now.steady)
-        if wait > 0.0:
-            return min(wait, _LOOK_AGAIN_S)
-        self._send(self._first_of(ready, now), now)
+        with self._busy:
+            self._sending, wait = self._next(now, last=last)
+        if self._sending is None:
+            return wait
+        reply = self._delivered(self._sending.message)  # others may hand messages over meanwhile
+        with self._busy:
+            entry, self._sending = self._sending, None
+            self._conclude(entry, reply, self._clock())
         return 0.0
 
     def hurry(self, now: Moment) -> None:
         """Forget the back-off, unless the provider itself asked to wait."""
-        if not self._asked_to_wait:
-            self._not_before = now.steady
-            for times in self._times.values():
-                times.due = min(times.due, now.steady)
-
-    @property
-    def failing(self) -> int:
-        """How often in a row a try came to nothing."""
-        return self._failures
+        with self._busy:
+            self._hurried = True
+            if not self._asked_to_wait:
+                self._not_before = now.steady
+                for times in self._times.values():
+                    times.due = min(times.due, now.steady)
 
     def undelivered(self) -> list[Undelivered]:
         """Return what did not get through so far."""
-        lost = [Undelivered(self.name, count, reason, waiting=False) for reason, count in list(self._lost.items())]
-        waiting = sum(size_of(entry.message) for entry in list(self._waiting.values()))
-        if waiting:
-            reason = self._disabled or self._reason or "not sent yet"
-            lost.append(Undelivered(self.name, waiting, reason, waiting=True))
-        return lost
+        with self._busy:
+            lost = [Undelivered(self.name, count, reason, waiting=False) for reason, count in self._lost.items()]
+            held = [key for key, times in self._times.items() if times.held and self._disabled is None]
+            quiet = sum(size_of(self._waiting[key].message) for key in held)
+            others = sum(size_of(entry.message) for entry in self._waiting.values()) - quiet
+            if others:
+                lost.append(Undelivered(self.name, others, self._why(), waiting=True))
+            if quiet and self.route.quiet_hours is not None:
+                until = self.route.quiet_hours.ends_at
+                lost.append(Undelivered(self.name, quiet, "quiet hours", waiting=True, quiet_until=until))
+            return lost
+
+    def _why(self) -> str:
+        """Return why what waits has not been sent."""
+        if self._disabled is not None:
+            return self._disabled
+        if self._sending is not None and len(self._waiting) == 1:
+            return "the provider has not answered yet"
+        if self._limited:
+            return "the provider takes no more for the moment (what all your runs send to it counts)"
+        return self._reason or "not sent yet"
+
+    def _next(self, now: Moment, *, last: bool) -> tuple[Entry | None, float | None]:
+        """Return what is to be sent now, written down as being tried; or when to look again."""
+        self._expire(now)
+        self._close_burst(now, last=last)
+        if self._disabled is not None:
+            return None, None
+        ready = self._ready(now)
+        if not ready:
+            return None, self._next_look(now)
+        wait = max(self._limiter.wait_s(now.steady), self._not_before - now.steady)
+        if wait <= 0.0:
+            wait = self._endpoint.wait_s(now, asked_only=self._hurried)
+        if wait <= 0.0:
+            entry = self._first_of(ready, now)
+            wait = self._endpoint.take(now, asked_only=self._hurried)
+        self._limited = wait > 0.0 and self._not_before <= now.steady
+        if wait > 0.0:
+            return None, min(wait, _LOOK_AGAIN_S)
+        entry.attempts, entry.tried, entry.trying = entry.attempts + 1, now.wall, True
+        self._store(lambda: self._outbox.put(entry))
+        self._limiter.take(now.steady)
+        return entry, 0.0
 
     def _keep(self, entry: Entry, times: _Times) -> None:
         self._waiting[entry.key], self._times[entry.key] = entry, times
@@ -234,8 +243,9 @@ class Lane:
     def _first_of(self, ready: list[Entry], now: Moment) -> Entry:
         """Return what goes now: the worst and oldest, or a digest of all that the provider leaves no room for."""
         ready.sort(key=lambda entry: (entry.attempts, -entry.message.level.rank, entry.number))
-        room = self._limiter.room(now.steady)
-        if room is None or len(ready) <= room:
+        rooms = [room for room in (self._limiter.room(now.steady), self._endpoint.room(now)) if room is not None]
+        room = min(rooms, default=len(ready))
+        if len(ready) <= room:
             ready.sort(key=lambda entry: (entry.attempts, entry.number))
             return ready[0]
         if room > 1:
@@ -253,18 +263,16 @@ class Lane:
         waits += [self._burst_left(now)] if any(not one.gathered for one in times) else []
         return max(0.0, min([*waits, _LOOK_AGAIN_S]))
 
-    def _send(self, entry: Entry, now: Moment) -> None:
-        entry.attempts, entry.tried, entry.trying = entry.attempts + 1, now.wall, True
-        self._store(lambda: self._outbox.put(entry))
-        self._limiter.take(now.steady)
-        reply = self._delivered(entry.message)
+    def _conclude(self, entry: Entry, reply: Reply, now: Moment) -> None:
+        """Write down what became of a try."""
         entry.trying = False
         if reply.fate is Fate.RETRY:
             self._try_later(entry, reply, now)
         elif reply.fate is Fate.DISABLED:
             self._disable(entry, reply)
         else:
-            self._failures, self._asked_to_wait, self._not_before = 0, False, now.steady
+            self._failures, self._asked_to_wait, self._not_before, self._reason = 0, False, now.steady, ""
+            self._endpoint.free(now)
             self._settle(entry, reply.fate.value, now)
             if reply.fate is Fate.SENT:
                 self.sent += 1
@@ -286,8 +294,9 @@ class Lane:
         spread = 0.75 + 0.5 * self._random.random()
         wait = min(_LONGEST_BACKOFF_S, _FIRST_BACKOFF_S * 2.0 ** min(self._failures - 1, 20)) * spread
         if reply.retry_after_s is not None:
-            wait = min(_LONGEST_WAIT_S, max(1.0, reply.retry_after_s)) * (1.0 + 0.05 * (spread - 0.75))
+            wait = min(LONGEST_HOLD_S, max(1.0, reply.retry_after_s)) * (1.0 + 0.05 * (spread - 0.75))
         self._not_before = now.steady + wait
+        self._endpoint.hold(now, wait, asked=self._asked_to_wait)
         self._times[entry.key].due = self._not_before
         entry.not_before = now.wall + wait
         self._store(lambda: self._outbox.put(entry))
@@ -319,6 +328,8 @@ class Lane:
 
     def _restored(self, entry: Entry, now: Moment) -> _Times:
         """Return an old entry's times. The clock may have been put back or forth, so they are never far away."""
-        age = max(0.0, now.wall - entry.queued) if min(entry.queued, now.wall) > _PLAUSIBLE else 0.0
+        age = max(0.0, now.wall - entry.queued) if min(entry.queued, now.wall) > PLAUSIBLE else 0.0
         wait = min(max(0.0, entry.not_before - now.wall), _LONGEST_BACKOFF_S)
-        return _Times(now.steady - age, now.steady + wait, gathered=True)
+        times = _Times(now.steady - age, now.steady + wait, gathered=True)
+        times.held = self._is_quiet_for(entry.message, Moment(now.steady, entry.queued)) and not entry.attempts
+        return times

@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -74,7 +75,7 @@ def key_of(channel: str, message_id: str) -> str:
 
 
 class Outbox:
-    """The messages of a run, or of any folder, that wait."""
+    """The messages of a run, or of any folder, that wait. Several threads may use it."""
 
     def __init__(self, folder: Path) -> None:
         """Open a folder, making it where it is not there, and read what waits.
@@ -82,7 +83,7 @@ class Outbox:
         Raises:
             StoreError: It cannot be written, or another process sends its messages.
         """
-        self._folder = folder
+        self._folder, self._changing = folder, threading.RLock()
         make_dir(folder, 0o700)
         self._lock = _locked(folder / "lock")
         try:
@@ -96,18 +97,29 @@ class Outbox:
 
     def close(self) -> None:
         """Let another process have it."""
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        with self._changing:
+            if self._lock >= 0:
+                with contextlib.suppress(OSError):
+                    fcntl.flock(self._lock, fcntl.LOCK_UN)  # a child that was forked meanwhile would keep it
+                os.close(self._lock)
+                self._lock = -1
 
     def knows(self, key: str) -> bool:
         """Whether a message is here, is part of one that is, or is done."""
-        return key in self.entries or key in self._covered or key in self._done
+        with self._changing:
+            return key in self.entries or key in self._covered or key in self._done
+
+    def waiting(self) -> list[Entry]:
+        """Return what waits, for any channel."""
+        with self._changing:
+            return list(self.entries.values())
 
     def new(self, channel: str, message: Message, now: float, covers: Sequence[str] = ()) -> Entry:
         """Return an entry that is not in the outbox yet."""
-        self._last += 1
-        return Entry(key_of(channel, message.id), channel, message, self._last, now, covers=tuple(covers)[-MOST_DONE:])
+        with self._changing:
+            self._last += 1
+            number = self._last
+        return Entry(key_of(channel, message.id), channel, message, number, now, covers=tuple(covers)[-MOST_DONE:])
 
     def put(self, entry: Entry) -> None:
         """Keep an entry, as it is now. In memory it is kept in any case.
@@ -115,8 +127,9 @@ class Outbox:
         Raises:
             StoreError: It could not be written.
         """
-        self.entries[entry.key] = entry
-        self._covered.update(dict.fromkeys(entry.covers))
+        with self._changing:
+            self.entries[entry.key] = entry
+            self._covered.update(dict.fromkeys(entry.covers))
         told = {**vars(entry), "format": _FORMAT, "message": message_to_dict(entry.message)}
         data = json.dumps(told, ensure_ascii=False).encode("utf-8", ODD_CHARACTERS)
         write_whole(self._path(entry.key), data, 0o600)
@@ -127,8 +140,9 @@ class Outbox:
         Raises:
             StoreError: It could not be written; the others are then left on disk.
         """
-        for key in entry.covers:
-            self.entries.pop(key, None)
+        with self._changing:
+            for key in entry.covers:
+                self.entries.pop(key, None)
         self.put(entry)  # first: a kill from here on leaves files that the next start knows to be covered
         self._remove(entry.covers)
 
@@ -138,11 +152,12 @@ class Outbox:
         Raises:
             StoreError: It could not be recorded; it would be tried again at the next start.
         """
-        self.entries.pop(entry.key, None)
-        for key in entry.covers:
-            self._covered.pop(key, None)
         done = Done((entry.key, *entry.covers), entry.channel, fate, now)
-        self._done.update(dict.fromkeys(done.keys))
+        with self._changing:
+            self.entries.pop(entry.key, None)
+            for key in entry.covers:
+                self._covered.pop(key, None)
+            self._done.update(dict.fromkeys(done.keys))
         line = json.dumps(vars(done)).encode() + b"\n"
         with store_errors(self._done_path, "writing"):
             handle = os.open(self._done_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -38,6 +38,11 @@ class QuietHours:
         """Whether a message of a level has to wait at a minute of the day."""
         return self.holds(minute) and (self.let_through is None or level.rank < self.let_through.rank)
 
+    @property
+    def ends_at(self) -> str:
+        """The time of the day at which it is over, as `07:00`."""
+        return f"{self.end // 60:02}:{self.end % 60:02}"
+
     def minutes_left(self, minute: int) -> int:
         """Return how long it still is quiet, in minutes; 0 where it is not."""
         return (self.end - minute) % _DAY_MINUTES if self.holds(minute) else 0

@@ -51,27 +51,48 @@ class Alerting:
         self._attempts: dict[str, int] = {}
         self._unsaved: dict[str, float] = {}
         self._seen: set[str] = set()
+        self._over: set[str] = set()
+        self._cards_now: tuple[DeviceSample, ...] | None = None
         self._look_at = 0.0
         monitor.subscribe(self._on_epoch, EventKind.EPOCH)
 
     def poll(self, jobs: Iterable[Job], now: float) -> list[Stimulus]:
-        """Take in what is new and return what the rules order; `now` in seconds since the epoch."""
+        """Take in what is new and return what the rules order.
+
+        Args:
+            jobs: Those that run, at least.
+            now: Seconds since the epoch.
+        """
         look_at_all = now >= self._look_at or self._look_at > now + EVERY_S
         if look_at_all:
             self._look_at = now + EVERY_S
-        elif not self._points and now < min(self._unsaved.values(), default=now + EVERY_S):
-            return []
+        else:
+            jobs = [job for job in jobs if job.name in self._points]
+            if not jobs and now < min(self._unsaved.values(), default=now + EVERY_S):
+                return []
         found: list[Stimulus] = []
         free: float | None = None
+        self._cards_now = None
         for job in jobs:
             attempt = job.attempt
             if job.state is not JobState.RUNNING or attempt is None:
                 continue
-            if look_at_all or job.name in self._points:
-                free = free_bytes(self._layout.dir) if free is None else free
-                found += self._look(job, attempt, now, free)
+            free = free_bytes(self._layout.dir) if free is None else free
+            found += self._look(job, attempt, now, free)
         self._save(now)
         return found
+
+    def ended(self, job: str) -> None:
+        """Forget a job that has finished, as soon as how its alerts stand is on disk; a retry reads that again."""
+        self._over.add(job)
+        if job not in self._unsaved:
+            self._forget(job)
+
+    def _forget(self, job: str) -> None:
+        for kept in (self._points, self._rules, self._states, self._attempts):
+            kept.pop(job, None)
+        self._seen.discard(job)
+        self._over.discard(job)
 
     def _on_epoch(self, event: MonitorEvent) -> None:
         if event.job is not None:
@@ -79,6 +100,7 @@ class Alerting:
 
     def _look(self, job: Job, attempt: Attempt, now: float, free: float) -> Iterator[Stimulus]:
         name, points = job.name, self._points.pop(job.name, [])
+        self._over.discard(name)
         rules = self._rules.get(name)
         if rules is None:
             rules = self._rules[name] = self._rules_of(name)
@@ -128,7 +150,10 @@ class Alerting:
         files = self._layout.job(job.name)
         sample = last_metrics(files.attempt(attempt.number).samples)
         shares = attempt.allocation.shares
-        cards = [card for card in self._cards() if card.uuid in {share.gpu_uuid for share in shares}] if shares else []
+        if shares and self._cards_now is None:  # looked at once for all jobs
+            self._cards_now = tuple(self._cards())
+        own = {share.gpu_uuid for share in shares}
+        cards = [card for card in self._cards_now or () if card.uuid in own]
         return AlertInputs(
             points=points,
             samples=[sample] if sample else [],
@@ -157,6 +182,8 @@ class Alerting:
                 self._unsaved[name] = now + SAVE_AFTER_S
             else:
                 del self._unsaved[name]
+                if name in self._over:
+                    self._forget(name)
 
     def close(self) -> None:
         """Write what has not been written."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from parallel_ml.core.stimuli import Command, Stimulus
+from parallel_ml.runtime.origin import Origin
 from parallel_ml.store.layout import AttemptLayout
 
 
@@ -17,6 +18,7 @@ class Launch:
     Attributes:
         plan: What goes into `start.json` (0600): `argv`, `cwd`, `grace_s`, `token`, paths.
         env: The process's whole environment. It is handed over in memory and never written down.
+        origin: What the process may be forked from, or None where it must be loaded by itself.
     """
 
     job: str
@@ -24,6 +26,7 @@ class Launch:
     files: AttemptLayout
     plan: Mapping[str, Any]
     env: Mapping[str, str]
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from parallel_ml.runtime.log import open_log
 from parallel_ml.runtime.messages import Messenger, settings_of
 from parallel_ml.runtime.plan import plan_run
 from parallel_ml.runtime.prepare import AttemptPreparer
+from parallel_ml.runtime.run_report import write_at_end
 from parallel_ml.runtime.supervisor import Supervisor
 from parallel_ml.store.files import read_json
 from parallel_ml.store.identity import identify
@@ -71,6 +72,7 @@ class ParallelMLExecutor:
         snapshot: bool = True,
         notify: str | Path | None = None,
         alerts: str | Path | None = None,
+        warm: bool | float = True,
     ) -> None:
         """Read and check the configurations; nothing is written or started yet.
 
@@ -85,6 +87,8 @@ class ParallelMLExecutor:
             snapshot: Whether jobs run the user's code as it is now; else as it is when each starts.
             notify: A file with the settings for messages, in place of those of the configurations.
             alerts: A file with alert rules for all jobs, beside those of the configurations.
+            warm: Whether jobs are forked from a process that has imported TensorFlow, say, already; a number is how
+                long that one is kept for the next run, in seconds.
 
         Raises:
             ConfigError: Everything that is wrong in any of the configurations.
@@ -104,7 +108,7 @@ class ParallelMLExecutor:
         self._layout: RunLayout | None = None
         self._supervisor: Supervisor | None = None
         self._callbacks: list[tuple[Callable[[MonitorEvent], None], EventKind | None]] = []
-        self._stop_asked = False
+        self._stop_asked, self._warm = False, warm
 
     @classmethod
     def resume(cls, run_dir: str | Path, *, environ: Mapping[str, str] | None = None) -> ParallelMLExecutor:
@@ -160,6 +164,7 @@ class ParallelMLExecutor:
                 snapshot=self._snapshot,
                 notify=self._notify,
                 alerts=self._alerts,
+                warm=self._warm,
             )
         return self.get_status()
 
@@ -196,6 +201,8 @@ class ParallelMLExecutor:
             signals = self._supervise(store, only)
         finally:
             store.close()
+        if store.state.finished:
+            write_at_end(store.layout, self._environ)
         if signal.SIGTERM in signals and not store.state.finished:
             raise SystemExit(128 + signal.SIGTERM)
         if signal.SIGINT in signals:
@@ -207,8 +214,9 @@ class ParallelMLExecutor:
         monitor = ProcessMonitor(layout.dir, keep_history=True)
         for callback, kind in self._callbacks:
             monitor.subscribe(callback, kind)
-        backend = LocalBackend(layout.log)
         plan = read_json(layout.plan) or {}
+        note = lambda text: monitor.emit(MonitorEvent(EventKind.NOTE, None, {"text": text}))  # noqa: E731
+        backend = LocalBackend(layout.log, note, warm=plan.get("warm", True))
         preparer = AttemptPreparer(layout, plan, self._gpus, self._environ)
         with contextlib.ExitStack() as stack:
             stack.callback(backend.close)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from parallel_ml.core.index import JobIndex
 from parallel_ml.core.model import Allocation, Attempt, Job, Machine, ProcessId, RunState
 from parallel_ml.core.placement import Placement, place
 from parallel_ml.core.stimuli import Ended
@@ -17,6 +18,8 @@ from parallel_ml.store.layout import RunLayout
 
 PATIENCE_S = 5.0
 """How long a registry that could not be used is left alone."""
+BARE_LOOK_S = 0.5
+"""Where there is no card, only cores and memory are looked at, which hardly ever change: not at each start."""
 _MOST_XIDS = 3
 """The last ones are told of in a job's error."""
 TELL_EVERY_S = 10.0
@@ -44,26 +47,42 @@ class Grants:
         self._leases, self._layout, self._me = leases, layout, me
         self._idle_until = 0.0
         self._told_at = 0.0
+        self._bare: Machine | None = None
+        self._bare_until = 0.0
 
     def take_over(self, state: RunState) -> None:
         """Write down what live attempts hold already."""
-        for job, attempt in _live(state):
+        for job, attempt in _live(state.jobs.values()):
             with self._noting_problems():
                 self._leases.hold([self._claim(job, attempt.number, attempt.allocation)], attempt.shim or self._me)
 
-    def look(self, state: RunState) -> Machine:
-        """Return the machine as it is now: what this run's own processes hold is not foreign."""
-        own = [attempt.shim.pid for _, attempt in _live(state) if attempt.shim is not None]
+    def look(self, jobs: Iterable[Job]) -> Machine:
+        """Return the machine as it is now: what this run's own processes hold is not foreign.
+
+        Args:
+            jobs: Those of this run that hold something, at least.
+        """
+        if self._bare is not None and time.monotonic() < self._bare_until:
+            return self._bare
+        own = [attempt.shim.pid for _, attempt in _live(jobs) if attempt.shim is not None]
         others: tuple[Lease, ...] = ()
         with self._noting_problems():  # without them too much may be placed, but never leased
             others = () if self.gpus.simulated else self._leases.others()
-        return self.gpus.snapshot(own, others)
+        machine = self.gpus.snapshot(own, others)
+        self._bare, self._bare_until = None if machine.devices else machine, time.monotonic() + BARE_LOOK_S
+        return machine
 
-    def place(self, state: RunState, machine: Machine) -> list[Placement]:
-        """Return the jobs that start now; what they hold is leased already."""
+    def place(self, state: RunState, machine: Machine, index: JobIndex | None = None) -> list[Placement]:
+        """Return the jobs that start now; what they hold is leased already.
+
+        Args:
+            state: The run.
+            machine: What there is to be placed on.
+            index: The run's jobs, sorted; without it all of them are looked at.
+        """
         if time.monotonic() < self._idle_until:
             return []
-        placed = {one.job: one for one in place(state, machine)}
+        placed = {one.job: one for one in place(state, machine, index)}
         if not placed:
             return []
         jobs = state.jobs
@@ -150,9 +169,9 @@ class Grants:
                 self.problem = self._leases.note
 
 
-def _live(state: RunState) -> list[tuple[Job, Attempt]]:
+def _live(jobs: Iterable[Job]) -> list[tuple[Job, Attempt]]:
     """Return the jobs that hold something, with the attempts that hold it."""
-    return [(job, job.attempts[-1]) for job in state.jobs.values() if job.holds is not None]
+    return [(job, job.attempts[-1]) for job in jobs if job.holds is not None]
 
 
 def losses(seen: Machine, machine: Machine) -> Iterator[str]:

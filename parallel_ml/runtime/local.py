@@ -10,8 +10,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from parallel_ml.core.model import ProcessId
@@ -19,8 +20,10 @@ from parallel_ml.core.recovery import ExitFacts
 from parallel_ml.core.stimuli import Command, Ended, Held, Started, Stimulus
 from parallel_ml.errors import BackendError, StoreError
 from parallel_ml.runtime.backend import AttemptRef, Launch
+from parallel_ml.runtime.images import ForkedShim, Images, Readiness
+from parallel_ml.runtime.origin import Origin
 from parallel_ml.runtime.sweep import sweep
-from parallel_ml.store.attempts import is_guarded, read_exit, read_guards
+from parallel_ml.store.attempts import HUNG, is_guarded, read_exit, read_guards
 from parallel_ml.store.files import make_dir, read_json, write_json
 from parallel_ml.store.identity import identify, is_alive
 from parallel_ml.store.layout import AttemptLayout
@@ -38,14 +41,21 @@ LOOK_EVERY_S = 0.5
 
 @dataclass
 class _Live:
-    """An attempt whose end has not been seen yet."""
+    """An attempt whose end has not been seen yet.
+
+    Attributes:
+        launch: What it was started with, by this process; None for one that was adopted.
+        waits: Whether it waits for an image that loads.
+    """
 
     job: str
     number: int
     files: AttemptLayout
     started: bool = False
     held: int = 0
-    child: subprocess.Popen[bytes] | None = None
+    launch: Launch | None = None
+    waits: bool = False
+    child: subprocess.Popen[bytes] | ForkedShim | None = None
     pipe: int | None = None
     stirred: bool = True
     kill_told: bool = False
@@ -54,16 +64,22 @@ class _Live:
 class LocalBackend:
     """Starts each shim in a session of its own, so that it outlives this process."""
 
-    def __init__(self, log: Path) -> None:
+    def __init__(
+        self, log: Path, note: Callable[[str], None] = lambda _: None, *, warm: bool | float = True
+    ) -> None:
         """Start with no attempts.
 
         Args:
             log: Where a shim's own complaints go, should it have any.
+            note: Told why jobs start cold that could have been forked.
+            warm: Whether shims, and jobs that may be, are forked from images; a number is how long an image outlives
+                this process, in seconds.
         """
         self._log = log
         self._live: dict[str, _Live] = {}
-        self._leaving: list[subprocess.Popen[bytes]] = []
+        self._leaving: list[subprocess.Popen[bytes] | ForkedShim] = []
         self._selector = selectors.DefaultSelector()
+        self._images = Images(log, self._selector, note, 0.0 if warm is True else warm) if warm else None
         self._look_at = 0.0
         self._closing = threading.RLock()  # re-entered when a signal handler wakes us in the middle of a wake
         self._waker: int | None
@@ -81,29 +97,53 @@ class LocalBackend:
             self.adopt([AttemptRef(launch.job, launch.number, launch.files, started=False)])
             return
         write_json(launch.files.start, dict(launch.plan), mode=0o600)
-        ours, theirs = os.pipe()
-        argv = [sys.executable, "-IS", "-c", _BOOT, str(launch.files.dir), str(theirs)]
+        live = self._live[launch.job] = _Live(launch.job, launch.number, launch.files, launch=launch)
         try:
-            with self._log.open("ab") as complaints:
-                child = subprocess.Popen(
-                    argv,
-                    env=dict(launch.env),
-                    cwd="/",
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=complaints,
-                    pass_fds=[theirs],
-                    start_new_session=True,
-                )
+            self._begin(live, launch)
+        except BackendError:
+            del self._live[launch.job]
+            raise
+
+    def _begin(self, live: _Live, launch: Launch) -> None:
+        """Have the shim forked from an image, or start it; or let it wait for an image that loads.
+
+        Raises:
+            BackendError: It could not be started.
+        """
+        origin = launch.origin or _light()
+        readiness = Readiness.REFUSED if self._images is None else self._images.readiness(origin)
+        live.waits = readiness is Readiness.LOADING
+        if live.waits:
+            return
+        ours, theirs = os.pipe()
+        try:
+            if self._images is not None and readiness is Readiness.READY:
+                live.child = self._images.fork(origin, launch, theirs)
+            if live.child is None:
+                live.child = self._spawn(launch, theirs)
         except (OSError, ValueError) as error:
             os.close(ours)
             raise BackendError(f"starting the shim of {launch.job}", str(error)) from error
         finally:
             os.close(theirs)
         os.set_blocking(ours, False)
-        live = _Live(launch.job, launch.number, launch.files, child=child, pipe=ours)
-        self._live[launch.job] = live
+        live.pipe = ours
         self._selector.register(ours, selectors.EVENT_READ, live)
+
+    def _spawn(self, launch: Launch, wake: int) -> subprocess.Popen[bytes]:
+        """Start a shim in an interpreter of its own."""
+        argv = [sys.executable, "-IS", "-c", _BOOT, str(launch.files.dir), str(wake)]
+        with self._log.open("ab") as complaints:
+            return subprocess.Popen(
+                argv,
+                env=dict(launch.env),
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=complaints,
+                pass_fds=[wake],
+                start_new_session=True,
+            )
 
     def adopt(self, refs: Sequence[AttemptRef]) -> None:
         """Watch attempts whose shims may live or not."""
@@ -132,23 +172,39 @@ class LocalBackend:
 
     def poll(self) -> list[Stimulus]:
         """Look at the attempts that stirred, and now and then at all."""
-        self._leaving = [child for child in self._leaving if child.poll() is None]
+        self._leaving = [child for child in self._leaving if not _has_left(child)]
         look_at_all = time.monotonic() >= self._look_at
         if look_at_all:
             self._look_at = time.monotonic() + LOOK_EVERY_S
         found: list[Stimulus] = []
         for live in list(self._live.values()):
-            if look_at_all or live.stirred:
+            if live.waits:
+                found += self._begin_later(live)
+            elif look_at_all or live.stirred:
                 live.stirred = False
                 with contextlib.suppress(StoreError):  # a disk that fails now may be read at the next look
                     found += self._look(live)
         return found
 
+    def _begin_later(self, live: _Live) -> list[Stimulus]:
+        """Start an attempt whose image may be there by now."""
+        try:
+            if live.launch is not None:
+                self._begin(live, live.launch)
+        except BackendError as error:
+            del self._live[live.job]
+            return [Ended(live.job, live.number, ExitFacts(spawn_error=str(error)))]
+        return []
+
     def _look(self, live: _Live) -> list[Stimulus]:
-        gone = live.child is not None and live.child.poll() is not None
+        gone = live.child is not None and _has_ended(live.child)
         guards = read_guards(live.files)
         shim, process = guards.shim, guards.process
         news: list[Stimulus] = []
+        if gone and shim is None and isinstance(live.child, ForkedShim) and live.launch is not None:
+            return self._begin_again(live, live.launch)
+        if guards.image == HUNG and not live.started and self._images is not None and live.launch is not None:
+            self._images.distrust((live.launch.origin or _light()).key)
         if process is not None and shim is not None and not live.started:
             live.started = True
             news.append(Started(live.job, live.number, process, shim, guards.started_at))
@@ -165,6 +221,14 @@ class LocalBackend:
         self._drop(live)
         return [*news, Ended(live.job, live.number, facts)]
 
+    def _begin_again(self, live: _Live, launch: Launch) -> list[Stimulus]:
+        """Start cold what has ended as soon as an image had forked it, for whatever reason."""
+        self._release(live)
+        live.launch, live.child, live.pipe = replace(launch, origin=None), None, None
+        if self._images is not None:
+            self._images.distrust((launch.origin or _light()).key)
+        return self._begin_later(live)
+
     def _bury(self, live: _Live, shim: ProcessId | None) -> ExitFacts | None:
         """Make sure that nothing of an attempt whose shim is gone runs, now or later; None while something does."""
         if shim is not None and shim.start_ticks < 0:
@@ -178,13 +242,17 @@ class LocalBackend:
             return ExitFacts(lost=True)
         if live.child is None:
             return ExitFacts(never_started=True)
-        code = live.child.returncode
+        code = -1 if isinstance(live.child, ForkedShim) else live.child.returncode
         if code < 0:  # it was killed before it claimed the attempt
             return ExitFacts(lost=True)
         return ExitFacts(spawn_error=f"its shim ended at once with exit code {code}; see {self._log}")
 
     def _drop(self, live: _Live) -> None:
         del self._live[live.job]
+        self._release(live)
+
+    def _release(self, live: _Live) -> None:
+        """Let go of an attempt's shim."""
         if live.pipe is not None:
             self._selector.unregister(live.pipe)
             os.close(live.pipe)
@@ -196,6 +264,9 @@ class LocalBackend:
         for key, _ in self._selector.select(max(0.0, timeout_s)):
             if key.data is None:
                 self._drain(key.fd)
+                continue
+            if not isinstance(key.data, _Live):
+                key.data()  # an image says something
                 continue
             key.data.stirred = True
             if not self._drain(key.fd):
@@ -225,21 +296,49 @@ class LocalBackend:
         for live in list(self._live.values()):
             if live.pipe is not None:
                 os.close(live.pipe)
-            if live.child is not None:
+            if isinstance(live.child, ForkedShim):
+                live.child.close()
+            elif live.child is not None:
                 live.child.returncode = live.child.poll() or 0  # it is not ours to wait for any more
         for child in self._leaving:
+            if isinstance(child, ForkedShim):
+                child.has_ended(_LEAVING_S)
+                child.close()
+                continue
             try:
                 child.wait(timeout=_LEAVING_S)
             except subprocess.TimeoutExpired:
                 child.returncode = 0
         self._leaving.clear()
         self._live.clear()
+        if self._images is not None:
+            self._images.close()
         self._selector.close()
         os.close(self._woken)
         with self._closing:
             if self._waker is not None:
                 os.close(self._waker)
             self._waker = None
+
+
+def _has_ended(child: subprocess.Popen[bytes] | ForkedShim) -> bool:
+    return child.has_ended() if isinstance(child, ForkedShim) else child.poll() is not None
+
+
+def _has_left(child: subprocess.Popen[bytes] | ForkedShim) -> bool:
+    """Say whether a shim that has written its record is gone; then it is let go."""
+    if not _has_ended(child):
+        return False
+    if isinstance(child, ForkedShim):
+        child.close()
+    return True
+
+
+@cache
+def _light() -> Origin:
+    """Return the image of what shims need alone."""
+    libraries = os.environ.get("LD_LIBRARY_PATH")
+    return Origin(sys.executable, (), (("LD_LIBRARY_PATH", libraries),) if libraries else ())
 
 
 def _claim(files: AttemptLayout) -> bool:

@@ -3,32 +3,42 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from parallel_ml.config.notifications import load_notifications
 from parallel_ml.core.status import JobResult, JobStatus, RunStatus
-from parallel_ml.errors import MissingPackage, StoreError, UsageError
+from parallel_ml.errors import ConfigError, MissingPackage, StoreError, UsageError
 from parallel_ml.monitor.history import job_result
 from parallel_ml.monitor.process_monitor import EventKind, ProcessMonitor
 from parallel_ml.notify.channel import Channel
 from parallel_ml.notify.compose import Composer
 from parallel_ml.notify.dispatcher import Dispatcher
-from parallel_ml.notify.lane import Route, Undelivered
+from parallel_ml.notify.endpoint import shared_folder
+from parallel_ml.notify.left import Left, remembered
 from parallel_ml.notify.notices import WANTED, Notices
 from parallel_ml.notify.outbox import waiting
 from parallel_ml.notify.registry import build_channels
+from parallel_ml.notify.route import Route, Undelivered
 from parallel_ml.notify.scrub import Scrubber
-from parallel_ml.notify.secret import Secret
+from parallel_ml.notify.secret_parts import secrets_in
 from parallel_ml.notify.settings import NotificationSettings
 from parallel_ml.store.files import is_locked, write_json
 from parallel_ml.store.layout import RunLayout
 from parallel_ml.store.run_view import RunView
 
-FLUSH_S = 60.0
+FLUSH_S = 75.0
+"""What all outboxes of a flush have together: a provider's limit of a minute has passed by then."""
+LEAST_FLUSH_S = 5.0
+"""What each has in any case: one try. Behind a dead network many outboxes must not take as many minutes."""
 MOST_OLDER = 200
 """Runs, the newest first, whose outboxes are looked into when one starts."""
 
@@ -68,8 +78,7 @@ def routes_of(settings: NotificationSettings, say: Callable[[str], None]) -> lis
 
 def secrets_of(settings: NotificationSettings) -> list[str]:
     """Return what must not stand in any message: the secrets of the channels themselves."""
-    values = (value for entry in settings.channels for value in entry.options.values())
-    return [value.reveal() for value in values if isinstance(value, Secret)]
+    return secrets_in([entry.options for entry in settings.channels])
 
 
 class Messenger:
@@ -92,7 +101,7 @@ class Messenger:
         if not routes:
             return
         try:
-            self._dispatcher = Dispatcher(layout.outbox, routes, say=say)
+            self._dispatcher = Dispatcher(layout.outbox, routes, say=say, shared=shared_folder(os.environ))
         except StoreError as error:
             say(f"no messages: {error}")
             return
@@ -121,37 +130,80 @@ class Messenger:
         try:
             dispatcher.close()
         finally:
-            left = [f"{one.count} messages by {one.channel} not sent: {one.reason}" for one in dispatcher.undelivered()]
+            left = [one.line for one in dispatcher.undelivered()]
             with contextlib.suppress(StoreError):
                 write_json(self._layout.undelivered, {"v": 1, "sent": dispatcher.sent, "notes": left})
         return left
 
     def send_older(self, layouts: Iterable[RunLayout]) -> None:
-        """Send, beside the run, what waits in the outboxes of runs that nobody drives any more."""
+        """Send, beside the run, what waits of runs that nobody drives any more, and of `TrainingMonitor`."""
         if self._dispatcher is not None:
             threading.Thread(target=self._send_older, args=(layouts,), name="older messages", daemon=True).start()
 
     def _send_older(self, layouts: Iterable[RunLayout]) -> None:
         try:
+            until = time.monotonic() + FLUSH_S
             for layout in islice(layouts, MOST_OLDER):
                 if layout.dir != self._layout.dir and waiting(layout.outbox) and not is_locked(layout.lock):
                     with contextlib.suppress(StoreError):  # somebody else is sending them
-                        flush(layout, routes_of(self._settings, self._say), self._say)
+                        flush(layout, routes_of(self._settings, self._say), self._say, until)
+            for place in remembered(os.environ):
+                with contextlib.suppress(ConfigError):
+                    flush_left(place, settings_of(place.sources, place.cwd, os.environ), self._say, until)
         except Exception as error:  # noqa: BLE001 - what an older run left must not disturb this one
             self._say(f"messages of older runs: {type(error).__name__}: {error}")
 
 
-def flush(layout: RunLayout, routes: Sequence[Route], say: Callable[[str], None]) -> tuple[int, list[Undelivered]]:
+def flush(
+    layout: RunLayout, routes: Sequence[Route], say: Callable[[str], None], until: float | None = None
+) -> tuple[int, list[Undelivered]]:
     """Send what waits in a run's outbox; return how many messages were sent, and what was not.
+
+    Args:
+        layout: The run's files.
+        routes: The channels.
+        say: Called with lines for people.
+        until: When the flush that this is a part of should be over, by `time.monotonic`; None is after `FLUSH_S`.
 
     Raises:
         StoreError: Another process is sending them.
     """
-    dispatcher = Dispatcher(layout.outbox, routes, say=say)
-    left = dispatcher.close(FLUSH_S)
-    if not left:
+    dispatcher = Dispatcher(layout.outbox, routes, say=say, shared=shared_folder(os.environ))
+    left = dispatcher.close(_share(until))
+    if left:
+        with contextlib.suppress(StoreError):
+            notes = [one.line for one in left]
+            write_json(layout.undelivered, {"v": 1, "sent": dispatcher.sent, "notes": notes})
+    else:
         layout.undelivered.unlink(missing_ok=True)
     return dispatcher.sent, left
+
+
+def flush_left(
+    place: Left, settings: NotificationSettings, say: Callable[[str], None], until: float | None = None
+) -> tuple[int, list[Undelivered]]:
+    """Send what waits in the outboxes of `TrainingMonitor` in a folder; as `flush`, but for what others send."""
+    sent, unsent = 0, Counter[Undelivered]()
+    until = time.monotonic() + FLUSH_S if until is None else until
+    for outbox in place.outboxes():
+        try:
+            dispatcher = Dispatcher(outbox, routes_of(settings, say), say=say, shared=shared_folder(os.environ))
+        except StoreError as error:  # a monitor that lives may be sending these
+            say(str(error))
+            continue
+        left = dispatcher.close(_share(until))
+        sent += dispatcher.sent
+        for one in left:
+            unsent[replace(one, count=0)] += one.count
+        if not any(one.waiting for one in left):
+            shutil.rmtree(outbox, ignore_errors=True)
+    place.forget_if_empty(os.environ)
+    return sent, [replace(one, count=count) for one, count in unsent.items()]
+
+
+def _share(until: float | None) -> float:
+    """Return how long one outbox of a flush may take."""
+    return FLUSH_S if until is None else max(LEAST_FLUSH_S, until - time.monotonic())
 
 
 class _Source:

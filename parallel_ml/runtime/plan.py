@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from parallel_ml.config.alerts import load_alerts
+from parallel_ml.config.alerts import check_for_jobs, load_alerts
 from parallel_ml.config.fields import located
 from parallel_ml.config.manager import ConfigManager, LoadedConfig, unique_path
 from parallel_ml.config.resolve import find_program
@@ -79,6 +79,7 @@ def plan_run(  # noqa: PLR0913 - what can be said of a run
     snapshot: bool = True,
     notify: Path | None = None,
     alerts: Path | None = None,
+    warm: bool | float = True,
 ) -> tuple[RunLayout, tuple[str, ...]]:
     """Check that the run can go, and make its directory; nothing is started.
 
@@ -93,6 +94,7 @@ def plan_run(  # noqa: PLR0913 - what can be said of a run
         snapshot: Whether jobs run the user's code as it is now; else as it is when each starts.
         notify: A file with the settings for messages, in place of those of the configurations.
         alerts: A file with alert rules for all jobs.
+        warm: Whether jobs are forked from images; a number is how long those are kept, in seconds.
 
     Returns:
         The run's files, and what everybody should know beforehand.
@@ -113,8 +115,10 @@ def plan_run(  # noqa: PLR0913 - what can be said of a run
     routes_of(settings, missing.append)
     warnings = (*warnings, *settings.warnings, *missing)
     if alerts is not None:
-        load_alerts(alerts, environ, cwd=cwd)
-    new = NewRun(specs, configs.jobs, name or "", max_parallel, cwd, (*gpus.notes, *warnings), {"notify": sources})
+        rules = load_alerts(alerts, environ, cwd=cwd)
+        warnings = (*warnings, *check_for_jobs(rules, {job.name: job.config.built_in for job in configs.jobs}))
+    more = {"notify": sources, "warm": warm}
+    new = NewRun(specs, configs.jobs, name or "", max_parallel, cwd, (*gpus.notes, *warnings), more)
 
     def take(staged: RunLayout) -> Code:
         if alerts is not None:

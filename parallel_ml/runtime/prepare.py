@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,16 @@ from parallel_ml.errors import BackendError
 from parallel_ml.gpu.manager import GPUManager
 from parallel_ml.runtime.attempt_provenance import AttemptProvenance
 from parallel_ml.runtime.backend import Launch
+from parallel_ml.runtime.origin import HEARTBEAT_S, TRAINING, Origin, entry_of, origin_of
 from parallel_ml.runtime.sweep import TOKEN_VARIABLE
 from parallel_ml.store.files import make_dir, store_errors, write_json
 from parallel_ml.store.layout import JobLayout, RunLayout
 
 LONGEST_PARAMS = 32 * 1024
 """In characters; Linux takes 128 KiB a variable (execve(2)), and all of them share the room of the stack."""
+
+_EVEN = {"PYTHONHASHSEED": "0"}
+"""What every job starts from unless the user says otherwise, so that a forked one computes what a cold one does."""
 
 
 class AttemptPreparer:
@@ -68,6 +72,7 @@ class AttemptPreparer:
         env = self._environment(job, attempt, loaded, config, token)
         command = command_line(loaded, config, context)
         argv, env = self._provenance.pinned(job, command, env, folder)
+        origin, entry = _origin(loaded, argv, env)
         plan = {
             "v": 1,
             "token": token,
@@ -86,8 +91,11 @@ class AttemptPreparer:
             "metrics": str(files.metrics),
             "metrics_from_output": job.spec.kind == "command" and loaded.config.metrics_from_output is not False,
             "result": str(files.result) if job.spec.kind == "command" else None,
+            "image": origin.key if origin else None,
+            "entry": entry,
+            "heartbeat_s": HEARTBEAT_S if loaded.config.built_in else None,
         }
-        return Launch(job.name, attempt.number, files.attempt(attempt.number), plan, env)
+        return Launch(job.name, attempt.number, files.attempt(attempt.number), plan, env, origin)
 
     def _context(self, job: Job, attempt: Attempt, cwd: Path) -> ProcessContext:
         files = self._layout.job(job.name)
@@ -118,7 +126,7 @@ class AttemptPreparer:
     ) -> dict[str, str]:
         """Return the process's environment: inherited, the user's own, the allocation's, and who it is."""
         files = self._layout.job(job.name)
-        own = {**self._environ, "PYTHONUNBUFFERED": "1", **loaded.config.env}
+        own = {**_EVEN, **self._environ, "PYTHONUNBUFFERED": "1", **loaded.config.env}
         return {
             **own,
             **self._gpus.environment(attempt.allocation, own),
@@ -135,6 +143,25 @@ class AttemptPreparer:
             **_batch_variables(attempt),
             TOKEN_VARIABLE: token,
         }
+
+
+def _origin(
+    loaded: LoadedConfig, argv: Sequence[str], env: dict[str, str]
+) -> tuple[Origin | None, dict[str, object] | None]:
+    """Return what a process may be forked from and what it then runs; settings that both starts need go into `env`."""
+    wanted = loaded.config.warm
+    if wanted is False or not (loaded.config.built_in or wanted):
+        return None, None
+    entry = entry_of(argv)
+    if entry is None:
+        return None, None
+    env["OPENBLAS_NUM_THREADS"] = "1"  # with a pool of threads in numpy's library there would be nothing to fork
+    if loaded.config.built_in:
+        return origin_of(argv[0], (TRAINING,), env), {**entry, "own": True}
+    modules = list(wanted) if isinstance(wanted, list) else []
+    if "torch" in modules:
+        modules.append("torch._dynamo")  # the first optimizer imports it
+    return origin_of(argv[0], modules, env), entry
 
 
 def write_rates(files: JobLayout, job: Job) -> None:

@@ -7,16 +7,16 @@ of the turn are made durable with one fsync; only then the effects are carried o
 from __future__ import annotations
 
 import errno
+import time
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 from parallel_ml.core import events as ev
-from parallel_ml.core.machine import TRANSITIONS, decide, due, ended_dependencies, next_due, on_lost_devices
-from parallel_ml.core.model import Job, JobState, ProcessId, RunState
+from parallel_ml.core.machine import TRANSITIONS, decide, due, ended_dependencies, on_lost_devices
+from parallel_ml.core.model import JobState, ProcessId, RunState
 from parallel_ml.core.recovery import ExitFacts
 from parallel_ml.core.stimuli import (
-    Command,
     Effect,
     Ended,
     Placed,
@@ -37,7 +37,7 @@ from parallel_ml.runtime.clock import SteadyClock
 from parallel_ml.runtime.grants import Grants, losses
 from parallel_ml.runtime.order_desk import OrderDesk
 from parallel_ml.runtime.prepare import AttemptPreparer, write_rates
-from parallel_ml.runtime.translate import stimulus_of
+from parallel_ml.runtime.translate import stimulus_of, told_again
 from parallel_ml.runtime.watchers import Watchers
 from parallel_ml.store.cleaning import remove_temporaries
 from parallel_ml.store.files import free_bytes
@@ -55,7 +55,6 @@ CLOCK_SLACK_S = 0.5
 LAST_PATIENCE_S = 60.0
 """How long a finished run waits for room on a full disk before it gives up writing its end."""
 _WAITS_FOR_ROOM = (errno.ENOSPC, errno.EDQUOT)
-_AGAIN = {JobState.STOPPING: Command.STOP, JobState.PAUSING: Command.PAUSE}
 
 
 class Supervisor:
@@ -76,7 +75,7 @@ class Supervisor:
         self.monitor, self.watchers, self.log = monitor, Watchers(monitor), log
         self.sampler = Sampler(store.layout, grants.gpus.samples, grants.leased)
         self.alerting = Alerting(store.layout, rules, monitor, grants.gpus.samples)
-        self.clock = SteadyClock()
+        self.index, self.clock = store.index, SteadyClock()
         self.desk = OrderDesk(store.layout, log)
         self._inbox: list[Stimulus] = []
         self._effects: list[Effect] = []
@@ -135,7 +134,7 @@ class Supervisor:
         if self._leaving is not None:
             return True
         if only is None:
-            return self.state.finished
+            return self.index.finished
         jobs = self.state.jobs
         named = [jobs[only.job]] if only.job in jobs else jobs.values()
         at_rest = {JobState.PAUSED} if only.kind is OrderKind.PAUSE else set()
@@ -143,7 +142,7 @@ class Supervisor:
 
     def _leave(self, reason: str) -> None:
         """Say in the log that nobody drives the run any more, and bring up to date what is derived."""
-        if self.state.finished:
+        if self.index.finished:
             for job in self.state.jobs:
                 self.monitor.unwatch(job)
         self.monitor.poll(last=True)
@@ -152,7 +151,7 @@ class Supervisor:
         if self._flush():
             self.desk.file()
         self.store.snapshot(self.clock.now(), at_once=True)
-        if self.state.finished:
+        if self.index.finished:
             remove_temporaries(self.store.layout)
         self.log.info("supervisor left", reason=reason, state=self.state.word)
 
@@ -162,17 +161,23 @@ class Supervisor:
         inbox, self._inbox = self._inbox, []
         self._apply(inbox)
         self._apply(self.backend.poll())
-        self._apply(list(due(self.state, self.clock.now())))
-        while ended := list(ended_dependencies(self.state)):
+        now = self.clock.now()
+        self._apply(list(due(self.state, now, self.index.due(now))))
+        while ended := list(ended_dependencies(self.state, self.index.doubtful())):
             self._apply(ended)
         self._place()
         if self._flush():
             self.desk.file()
             self._act()
-        self.sampler.poll(self.state.jobs.values())
-        self.watchers.tell_jobs(self.state.jobs.values())
-        self.monitor.poll()
-        self._inbox += self.alerting.poll(self.state.jobs.values(), self.clock.now())
+        living = self.index.living
+        self.sampler.poll(living)
+        changed = self.index.changed()
+        self.watchers.tell_jobs(changed)
+        self.watchers.look(time.monotonic())
+        for job in changed:
+            if job.state.finished:
+                self.alerting.ended(job.name)
+        self._inbox += self.alerting.poll(living, self.clock.now())
         self.store.snapshot(self.clock.now())
 
     # --- taking in
@@ -190,14 +195,14 @@ class Supervisor:
             if clock_set_s:
                 self.log.warning("the clock was set", by_s=clock_set_s)
         self.grants.take_over(self.state)
-        self._apply_events([ev.MachineSeen(self.grants.look(self.state))])
+        self._apply_events([ev.MachineSeen(self.grants.look(self.index.living))])
         for job in list(self.state.jobs.values()):
             attempt = job.attempt
             if attempt is not None and attempt.ended_at is None:
                 files = self.store.layout.job(job.name).attempt(attempt.number)
                 refs.append(AttemptRef(job.name, attempt.number, files, started=attempt.process is not None))
                 self.monitor.watch(job.name)
-                command = _told_again(job, ordered=files.order.exists())
+                command = told_again(job, ordered=files.order.exists())
                 if command is not None:  # the one before us may not have come to telling it
                     self._effects.append(TellShim(job.name, attempt.number, command))
             elif job.state is JobState.RETRYING and (job.due_at or 0.0) > now + job.spec.backoff_s * 2**job.failures:
@@ -271,17 +276,17 @@ class Supervisor:
         if self._blocked is not None or not self._starting or now < self._place_at:
             return
         self._place_at = now + self._look_s
-        jobs = self.state.jobs.values()
-        if not any(job.state is JobState.QUEUED or ((holds := job.holds) and holds.shares) for job in jobs):
+        living = self.index.living
+        if not self.index.lanes and not any((holds := job.holds) and holds.shares for job in living):
             return
         self.grants.keep()
-        machine = self.grants.look(self.state)
+        machine = self.grants.look(living)
         if self.grants.worth_telling(self.state.machine, machine, now):
             for text in losses(self.state.machine, machine):
                 self.watchers.note(text)
             self._apply_events([ev.MachineSeen(machine)])
-        self._apply(list(on_lost_devices(self.state, machine)))
-        for one in self.grants.place(self.state, machine):
+        self._apply(list(on_lost_devices(self.state, machine, living)))
+        for one in self.grants.place(self.state, machine, self.index):
             batch = one.batch_size, one.accumulation, one.evaluation_batch_size
             self._apply([Placed(one.job, one.allocation, *batch)])
         self._place_at = now + self._look_s
@@ -374,25 +379,11 @@ class Supervisor:
     def _nap_s(self) -> float:
         if self._inbox or self.desk.waiting:
             return 0.0
-        soonest = [] if (due_at := next_due(self.state)) is None else [due_at]
+        soonest = [] if (due_at := self.index.next_due) is None else [due_at]
         if self._blocked is None and self._starting:
             soonest.append(self._place_at)
-        return max(0.0, min([TURN_S, *(at - self.clock.now() for at in soonest)]))
+        return max(0.0, min([TURN_S, self.watchers.owed_s(), *(at - self.clock.now() for at in soonest)]))
 
     @property
     def _look_s(self) -> float:
         return CARD_LOOK_S if self.state.machine.devices else LOOK_S
-
-
-def _told_again(job: Job, *, ordered: bool) -> Command | None:
-    """Return what the shim of a job that is taken over must have been told.
-
-    Args:
-        job: The job.
-        ordered: Whether its shim was ever told anything; if so it may hold a job that is to run.
-    """
-    if job.frozen:
-        return Command.FREEZE
-    if job.state is JobState.RUNNING:
-        return Command.THAW if ordered else None
-    return _AGAIN.get(job.state)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterable
 from typing import Any
 
 from parallel_ml.core import events as ev
 from parallel_ml.core.model import Job, JobState
 from parallel_ml.monitor.process_monitor import EventKind, MonitorEvent, ProcessMonitor
+
+_SHARE = 20.0
+"""A look that took t seconds is taken again after 20 t: many jobs that run cost 5 % of a core at the most, ..."""
+_LONGEST_PAUSE_S = 0.1
+"""... but nobody waits longer than this for news."""
 
 
 class Watchers:
@@ -17,6 +24,7 @@ class Watchers:
         """Start with nothing told."""
         self._monitor = monitor
         self._told: dict[str, tuple[JobState, int]] = {}
+        self._look_at, self._owed = 0.0, False
 
     def tell_jobs(self, jobs: Iterable[Job]) -> None:
         """Call back for each job whose state or attempt is not what was told last."""
@@ -27,6 +35,19 @@ class Watchers:
                 if job.state.finished or job.state is JobState.RETRYING:
                     self._monitor.unwatch(job.name)
                 self._monitor.emit(MonitorEvent(EventKind.JOB_STATE, job.name, _news_of(job)))
+
+    def look(self, now: float) -> None:
+        """Look at the files of the jobs that run, and call back for what is new there, if it is time; see `owed_s`."""
+        self._owed = now < self._look_at
+        if self._owed:
+            return
+        self._monitor.poll()
+        done = time.monotonic()
+        self._look_at = done + min(_LONGEST_PAUSE_S, _SHARE * (done - now))
+
+    def owed_s(self) -> float:
+        """Return how long a look that it was too early for may still wait."""
+        return self._look_at - time.monotonic() if self._owed else math.inf
 
     def tell_event(self, event: ev.Event) -> None:
         """Call back for what a job's state does not show."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, replace
 from typing import Any
 
 from parallel_ml.core.codec import decode
@@ -15,9 +14,13 @@ from parallel_ml.core.recovery import ExitFacts
 from parallel_ml.core.state import fold
 from parallel_ml.core.stimuli import Ended, Held, Started, Stimulus
 from parallel_ml.errors import StoreError
+from parallel_ml.records import dataclass, replace
 from parallel_ml.store.files import is_locked, read_json
 from parallel_ml.store.identity import is_alive, is_of_this_boot
 from parallel_ml.store.layout import AttemptLayout, RunLayout
+
+
+HUNG = "hung"
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Guards:
         held: The how manieth time it is held in memory; 0 while it is not.
         started_at: When it was started, or None.
         locked: Whether the shim holds the lock of `start.json` for as long as it lives.
+        image: What the process was forked from, `HUNG` where that did not begin, or None for one that started cold.
     """
 
     shim: ProcessId | None = None
@@ -37,6 +41,7 @@ class Guards:
     held: int = 0
     started_at: float | None = None
     locked: bool = False
+    image: str | None = None
 
 
 def read_guards(files: AttemptLayout) -> Guards:
@@ -51,6 +56,7 @@ def read_guards(files: AttemptLayout) -> Guards:
         _number(told.get("held")) or 0,
         _time(told.get("started")),
         told.get("locked") is True,
+        _text(told.get("image")),
     )
 
 

@@ -6,15 +6,18 @@ import contextlib
 import fcntl
 import json
 import os
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from parallel_ml.errors import StoreError
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from typing import Any
+
 ODD_CHARACTERS = "backslashreplace"
 """What becomes of half a surrogate pair (of a file name that is no UTF-8, say): its escape, which JSON reads back."""
+_BLOCK = 1 << 16
 
 
 @contextlib.contextmanager
@@ -26,41 +29,64 @@ def store_errors(path: Path, doing: str) -> Iterator[None]:
         raise StoreError(path, doing, error.strerror or str(error)) from error
 
 
-def write_whole(path: Path, data: bytes, mode: int = 0o644) -> None:
+def write_whole(path: Path, data: bytes, mode: int = 0o644, *, durable: bool = True) -> None:
     """Replace `path` by `data` at once: a reader sees the old file or the new one, also after a power loss.
+
+    Args:
+        path: The file.
+        data: What it will hold.
+        mode: Who may read it.
+        durable: Off only for what is made again from other files: a power loss may then leave less of it, or nothing.
 
     Raises:
         StoreError: It could not be written; the old file is as it was and no temporary file is left.
     """
     with store_errors(path, "writing"):
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        temporary = f"{path.parent}/.{path.name}.{os.urandom(8).hex()}.tmp"
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             with os.fdopen(handle, "wb") as stream:
                 stream.write(data)
                 stream.flush()
                 os.fchmod(stream.fileno(), mode)
-                os.fsync(stream.fileno())
+                if durable:
+                    os.fsync(stream.fileno())
             os.replace(temporary, path)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
             raise
-        sync_dir(path.parent)
+        if durable:
+            sync_dir(path.parent)
 
 
-def write_json(path: Path, value: Any, mode: int = 0o644) -> None:
+def write_json(path: Path, value: Any, mode: int = 0o644, *, durable: bool = True) -> None:
     """Replace `path` by `value` as JSON, readable by people."""
-    write_whole(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode("utf-8", ODD_CHARACTERS), mode)
+    text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+    write_whole(path, text.encode("utf-8", ODD_CHARACTERS), mode, durable=durable)
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path | str) -> Any:
     """Return the JSON value of a file, or None where there is no file, or not a whole one."""
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(read_whole(path))
     except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
         return None
     except OSError as error:
         raise StoreError(path, "reading", error.strerror or str(error)) from error
+
+
+def read_whole(path: Path | str) -> bytes:
+    """Return what a file holds. `status` reads thousands: a stream for each would cost more than its reading."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        size = os.fstat(handle).st_size
+        data = os.read(handle, size + 1)
+        while len(data) != size and (more := os.read(handle, _BLOCK)):  # it has grown, or is of a kind without a size
+            data += more
+        return data
+    finally:
+        os.close(handle)
 
 
 def make_dir(path: Path, mode: int = 0o777) -> None:
@@ -79,29 +105,33 @@ def sync_dir(path: Path) -> None:
             os.close(handle)
 
 
-def last_lines(path: Path, count: int, block: int = 8192) -> list[bytes]:
+def last_lines(path: Path | str, count: int, block: int = 8192) -> list[bytes]:
     """Return the last `count` whole lines of a file, oldest first, without reading all of it; [] where there is none.
 
     What stands after the last newline is not a line yet.
     """
     try:
-        with path.open("rb") as stream:
-            end = stream.seek(0, os.SEEK_END)
-            data = b""
-            while end > 0 and data.count(b"\n") <= count:
-                start = max(0, end - block)
-                stream.seek(start)
-                data = stream.read(end - start) + data
-                end = start
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return []
     except OSError as error:
         raise StoreError(path, "reading", error.strerror or str(error)) from error
+    try:
+        end = os.lseek(handle, 0, os.SEEK_END)
+        data = b""
+        while end > 0 and data.count(b"\n") <= count:
+            start = max(0, end - block)
+            data = os.pread(handle, end - start, start) + data
+            end = start
+    except OSError as error:
+        raise StoreError(path, "reading", error.strerror or str(error)) from error
+    finally:
+        os.close(handle)
     lines = data.split(b"\n")[:-1]
     return lines[-count:] if count else []
 
 
-def is_locked(path: Path) -> bool:
+def is_locked(path: Path | str) -> bool:
     """Say whether a process holds the lock of a lock file (flock(2), as `filelock` takes it)."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from parallel_ml.core.events import Event, Record, record_from_json, record_to_json
@@ -12,13 +12,19 @@ from parallel_ml.errors import StoreError
 from parallel_ml.store.files import ODD_CHARACTERS, store_errors
 
 NEWLINE = b"\n"
+_MORE = b',"more":true}'
+"""How a line ends that counts only together with the next one."""
 
 
 class Journal:
     """The writer of an event log. Only the holder of the run's lock may have one."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, take: Callable[[Record], object] = bool) -> None:
         """Open the log for appending and cut what a torn write left after the last whole record.
+
+        Args:
+            path: The log.
+            take: Called with each record that is in there, the first one first.
 
         Raises:
             StoreError: The log cannot be opened or is damaged before its end.
@@ -26,12 +32,14 @@ class Journal:
         self.path = path
         with store_errors(path, "opening"):
             self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        records, self._end = read_records(path)
+        self.seq = self._end = 0
+        for record, end in _whole_records(path, 0):
+            take(record)
+            self.seq, self._end = record.seq, end
         with store_errors(path, "healing"):
             if os.fstat(self._handle).st_size > self._end:
                 os.ftruncate(self._handle, self._end)
                 os.fsync(self._handle)
-        self.seq = records[-1].seq if records else 0
 
     def number(self, events: Iterable[Event], ts: float, *, together: bool = False) -> list[Record]:
         """Return the records of `events` with the next numbers; nothing is written yet.
@@ -83,25 +91,61 @@ def read_records(path: Path, offset: int = 0) -> tuple[list[Record], int]:
     Raises:
         StoreError: The file cannot be read, or a line before the last newline is no event.
     """
+    records: list[Record] = []
+    end = offset if path.exists() else 0
+    for record, after in _whole_records(path, offset):
+        records.append(record)
+        end = after
+    return records, end
+
+
+def read_records_of(path: Path, offset: int, jobs: Iterable[str]) -> tuple[list[Record], int]:
+    """Return the records about some jobs, as `read_records` does; lines about others are passed over unread.
+
+    Raises:
+        StoreError: The file cannot be read, or one of their lines is no event.
+    """
+    marks = [f'"job":{json.dumps(job, ensure_ascii=False)}'.encode("utf-8", ODD_CHARACTERS) for job in jobs]
     try:
         with path.open("rb") as stream:
             stream.seek(offset)
-            data = stream.read()
+            lines = stream.read().split(NEWLINE)[:-1]
     except FileNotFoundError:
         return [], 0
     except OSError as error:
         raise StoreError(path, "reading", error.strerror or str(error)) from error
-    records: list[Record] = []
-    position = whole = end = 0
-    for line in data[: data.rfind(b"\n") + 1].splitlines(keepends=True):
-        try:
-            records.append(record_from_json(json.loads(line)))
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise _damage(path, offset, len(records) + 1, error) from error
-        position += len(line)
-        if not records[-1].more:
-            whole, end = len(records), position
-    return records[:whole], offset + end
+    while lines and lines[-1].endswith(_MORE):
+        lines.pop()
+    found = [_record(line, path, offset, n) for n, line in enumerate(lines, 1) if any(mark in line for mark in marks)]
+    return found, offset + sum(map(len, lines)) + len(lines)
+
+
+def _whole_records(path: Path, offset: int) -> Iterator[tuple[Record, int]]:
+    """Yield the records from byte `offset` on, each with the offset after those that it belongs together with."""
+    position, count = offset, 0
+    together: list[Record] = []
+    try:
+        with path.open("rb") as stream:
+            stream.seek(offset)
+            for line in stream:
+                if not line.endswith(NEWLINE):
+                    return
+                position, count = position + len(line), count + 1
+                together.append(_record(line, path, offset, count))
+                if not together[-1].more:
+                    yield from ((record, position) for record in together)
+                    together.clear()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise StoreError(path, "reading", error.strerror or str(error)) from error
+
+
+def _record(line: bytes, path: Path, offset: int, number: int) -> Record:
+    try:
+        return record_from_json(json.loads(line))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise _damage(path, offset, number, error) from error
 
 
 def _damage(path: Path, offset: int, number: int, error: Exception) -> StoreError:

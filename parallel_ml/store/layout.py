@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+from parallel_ml.records import dataclass
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -160,10 +164,27 @@ class RunLayout:
         """What of the messages did not arrive, for the summary."""
         return self.dir / "messages.json"
 
+    def report(self, form: str) -> Path:
+        """Return where the run's report is, as `html`, `md` or `json`."""
+        return self.dir / f"report.{form}"
+
     @property
     def alert_rules(self) -> Path:
         """The rules that were named for the whole run."""
         return self.dir / "alerts.yaml"
+
+    def job_paths(self, name: str, attempt: int) -> dict[str, str]:
+        """Return files of a job and of one attempt as text: `status` asks for those of thousands of jobs at once."""
+        job = f"{self.dir}/jobs/{name}"
+        files = f"{job}/attempt-{attempt:02d}"
+        return {
+            "dir": job,
+            "config": f"{files}/resolved.yaml",
+            "log": f"{job}/log.jsonl",
+            "metrics": f"{job}/metrics.jsonl",
+            "result": f"{job}/result.json",
+            "samples": f"{files}/samples.jsonl",
+        }
 
     def job(self, name: str) -> JobLayout:
         """Return the files of a job."""

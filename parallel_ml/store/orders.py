@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import time
-from dataclasses import dataclass
 
 from parallel_ml.core.codec import decode, encode
 from parallel_ml.core.outcome import StrEnum
 from parallel_ml.errors import StoreError
+from parallel_ml.records import dataclass
 from parallel_ml.store.files import make_dir, store_errors, write_json
 from parallel_ml.store.layout import RunLayout
 
@@ -45,7 +44,7 @@ class Order:
 
 def new_order(kind: OrderKind, job: str | None = None, *, freeze: bool = False, at_once: bool = False) -> Order:
     """Return an order with an id of its own."""
-    return Order(f"{time.time_ns():020d}-{secrets.token_hex(3)}", kind, job, freeze, at_once)
+    return Order(f"{time.time_ns():020d}-{os.urandom(3).hex()}", kind, job, freeze, at_once)
 
 
 def drop_order(layout: RunLayout, order: Order) -> None:

@@ -13,19 +13,23 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from parallel_ml.core.codec import encode
-from parallel_ml.core.events import Event, Record, RunCreated
+from parallel_ml.core.events import Event, JobEvent, Record, RunCreated, SupervisorStarted
+from parallel_ml.core.index import JobIndex
 from parallel_ml.core.model import RunState
 from parallel_ml.core.state import fold
 from parallel_ml.errors import RunLocked, StoreError
+from parallel_ml.records import replace
 from parallel_ml.store.files import make_dir, read_json, store_errors, sync_dir, write_json, write_whole
-from parallel_ml.store.journal import Journal, read_records
+from parallel_ml.store.journal import Journal
 from parallel_ml.store.layout import RunLayout
+from parallel_ml.store.new_files import write_new
 
 LOCK_PATIENCE_S = 0.5
 """A reader that looks whether the lock is held holds it for an instant itself."""
 SNAPSHOT_EVERY_S = 1.0
 SNAPSHOT_SHARE = 20.0
-"""A snapshot that took t seconds is not written again before 20 t: it may cost 5 % of a core at the most."""
+"""A snapshot that took t seconds is not written again before 20 t: it may cost 5 % of a core at the most, beside the
+encoding of what has changed."""
 
 
 def new_run_id(now: float) -> str:
@@ -82,10 +86,9 @@ def _fill(
     layout: RunLayout, created: RunCreated, plan: Mapping[str, Any], sources: Mapping[str, str], now: float
 ) -> None:
     make_dir(layout.orders_done)
-    for name, text in sources.items():
-        job = layout.job(name)
-        make_dir(job.checkpoints)
-        write_whole(job.source, text.encode(), mode=0o600)
+    for name in sources:
+        make_dir(layout.job(name).checkpoints)
+    write_new([(layout.job(name).source, text.encode()) for name, text in sources.items()], mode=0o600)
     write_json(layout.plan, plan)
     journal = Journal(layout.events)
     try:
@@ -99,6 +102,7 @@ class RunStore:
 
     Attributes:
         state: What all events so far add up to, those that are not on disk yet included.
+        index: Its jobs, sorted by what is asked of them at each turn.
     """
 
     def __init__(self, layout: RunLayout) -> None:
@@ -119,15 +123,16 @@ class RunStore:
             raise StoreError(layout.lock, "locking", error.strerror or str(error)) from error
         try:
             self._check()
-            self._journal = Journal(layout.events)
-            self._drop_cache_of_what_was_cut()
             self.state = RunState()
-            for record in read_records(layout.events)[0]:
-                fold(self.state, record)
+            self._journal = Journal(layout.events, lambda record: fold(self.state, record))
+            self._drop_cache_of_what_was_cut()
         except BaseException:
             self._lock.release()
             raise
+        self.index = JobIndex(self.state)
         self._unwritten: list[Record] = []
+        self._texts: dict[str, str] = {}
+        """Each job as JSON, for the cache; those that have changed since are not in here."""
         self._snapshot_due = 0.0
         self._snapshot_seq = 0
 
@@ -149,6 +154,11 @@ class RunStore:
         records = self._journal.number(events, now, together=True)
         for record in records:
             fold(self.state, record)
+            self.index.take(record.event)
+            if isinstance(record.event, JobEvent):
+                self._texts.pop(record.event.job, None)
+            elif isinstance(record.event, SupervisorStarted):  # which may move the times of all
+                self._texts.clear()
         self._unwritten += records
         return records
 
@@ -172,17 +182,35 @@ class RunStore:
             return
         if steady_now < self._snapshot_due and not at_once:
             return
+        self._encode_changed()
         begun = time.perf_counter()
-        value = {"v": 1, "offset": self._journal.end, "state": encode(self.state)}
         try:
-            write_whole(self.layout.state, json.dumps(value, separators=(",", ":")).encode())
+            write_whole(self.layout.state, self._cached().encode(), durable=False)
             self._snapshot_seq = self.state.seq
         except StoreError:
             pass
         cost_s = time.perf_counter() - begun
         self._snapshot_due = steady_now + max(SNAPSHOT_EVERY_S, SNAPSHOT_SHARE * cost_s)
 
+    def _encode_changed(self) -> None:
+        """Encode the jobs that have changed, and no others: there may be many thousands."""
+        for name, job in self.state.jobs.items():
+            if name not in self._texts:
+                self._texts[name] = f"{json.dumps(name)}:{_json(encode(job, sparing=True))}"
+
+    def _cached(self) -> str:
+        """Return the cache as JSON."""
+        state, texts = self.state, self._texts
+        rest = _json(encode(replace(state, jobs={}), sparing=True))
+        comma = "," if len(rest) > len("{}") else ""
+        jobs = ",".join(texts[name] for name in state.jobs)
+        return f'{{"v":1,"offset":{self._journal.end},"state":{rest[:-1]}{comma}"jobs":{{{jobs}}}}}}}'
+
     def close(self) -> None:
         """Let go of the run."""
         self._journal.close()
         self._lock.release()
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))

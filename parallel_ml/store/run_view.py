@@ -6,34 +6,31 @@ Any number of readers may look while a supervisor writes, and after it is gone.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import time
-from collections.abc import Mapping
-from datetime import datetime, timezone
-from pathlib import Path
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING
 
-from parallel_ml.core.codec import decode
-from parallel_ml.core.model import Job, JobState, RunState
-from parallel_ml.core.outcome import Diagnosis, OutcomeKind
-from parallel_ml.core.placement import waiting_reasons
-from parallel_ml.core.state import fold
-from parallel_ml.core.status import JobStatus, RunStatus
+from parallel_ml.core.codec import decode, encode
+from parallel_ml.core.model import JobState, RunState, word_of
+from parallel_ml.core.status import RunStatus
 from parallel_ml.errors import StoreError
-from parallel_ml.store.files import is_locked, last_lines, read_json
-from parallel_ml.store.journal import read_records
-from parallel_ml.store.layout import RunLayout
+from parallel_ml.records import replace
+from parallel_ml.store.cached_jobs import NO_SENSE, CachedJobs
+from parallel_ml.store.files import is_locked, read_json
+from parallel_ml.store.job_status import EVERYTHING, Show, holds, iso, job_status, last_metrics, read_metrics
 
-_NOT_METRICS = frozenset({"epoch", "epochs"})
-_TOTALS = (
-    "cpu_seconds",
-    "cpu_mean_percent",
-    "memory_peak_mb",
-    "gpu_memory_peak_mb",
-    "energy_wh",
-    "energy_estimated",
-)
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from parallel_ml.core.model import Job
+    from parallel_ml.core.status import JobStatus
+    from parallel_ml.store.layout import RunLayout
+
+_FINISHED = frozenset(state for state in JobState if state.finished)
+
+__all__ = ["RunView", "iso", "last_metrics", "read_metrics"]
 
 
 class RunView:
@@ -69,27 +66,38 @@ class RunView:
         """Whether a supervisor drives the run: it holds the run's lock for as long as it lives, whatever its host."""
         return self.state.supervisor is not None and is_locked(self.layout.lock)
 
-    def status(self) -> RunStatus:
-        """Return everything that a user is told."""
+    def status(self, show: Show = EVERYTHING) -> RunStatus:
+        """Return everything that a user is told.
+
+        Args:
+            show: What is left out of each job.
+
+        Raises:
+            StoreError: A file of a job is there and cannot be read.
+        """
         now, supervised = time.time(), self.supervised
         state = self.state if supervised else self._foreseen()
-        reasons = waiting_reasons(state, state.machine) if supervised else {}
+        states = _states(state)
+        reasons = _reasons(state, states) if supervised else None
+        jobs = tuple(_job_status(self.layout, state, name, now, reasons, show) for name in state.jobs)
         return RunStatus(
             run=state.run_id,
             name=state.name,
             dir=str(self.layout.dir),
-            state=state.word,
+            state=word_of(set(map(JobState, set(states.values())))),
             as_of=iso(now if supervised else state.as_of),
             supervisor="running" if supervised else "gone",
-            jobs=tuple(
-                self._job_status(job, now, _waiting(job, now, reasons, supervised=supervised))
-                for job in state.jobs.values()
-            ),
+            jobs=jobs,
             as_of_age_s=0.0 if supervised else round(max(0.0, now - state.as_of), 1),
             created=iso(state.created_at),
             notes=tuple(self.plan.get("notes", ())),
             undelivered=tuple(self._undelivered()),
         )
+
+    def states(self) -> dict[str, str]:
+        """Return the state of each job by its name, in the words that users see."""
+        state = self.state if self.supervised else self._foreseen()
+        return {name: JobState(told).word for name, told in _states(state).items()}
 
     def _undelivered(self) -> list[str]:
         """Return what of the messages did not arrive, as the last supervisor left it."""
@@ -98,162 +106,103 @@ class RunView:
 
     def _foreseen(self) -> RunState:
         """Return the state as the next supervisor will find it."""
-        if all(job.holds is None for job in self.state.jobs.values()):
+        if all(not holds(job) for job in map(partial(_as_json, self.state), self.state.jobs)):
             return self.state
         from parallel_ml.store.attempts import foresee  # noqa: PLC0415 - the state machine, which is rarely needed here
 
         return foresee(self.state, self.layout)
 
-    def _job_status(self, job: Job, now: float, waiting: str | None) -> JobStatus:
-        attempt, spec = job.attempt, job.spec
-        files = self.layout.job(job.name)
-        last = last_metrics(files.metrics) if attempt else {}
-        found = read_summary(files.result) if job.state is JobState.SUCCEEDED else {}
-        started = attempt.started_at if attempt else None
-        ended = attempt.ended_at if attempt else job.finished_at
-        return JobStatus(
-            process_id=spec.position,
-            name=job.name,
-            state=job.state.word,
-            outcome=_outcome(job),
-            waiting=waiting,
-            attempt=attempt.number if attempt else 0,
-            pid=attempt.process.pid if attempt and attempt.process else None,
-            epoch=last.get("epoch"),
-            epochs=last.get("epochs") or spec.epochs,
-            metrics={key: value for key, value in (last | found).items() if key not in _NOT_METRICS},
-            allocation=attempt.allocation.to_dict() if attempt else None,
-            batch_size=attempt.batch_size if attempt else spec.batch_size,
-            accumulation=attempt.accumulation if attempt else spec.accumulation,
-            seed=spec.seed,
-            started=iso(started),
-            ended=iso(ended),
-            paths=self._paths(job),
-            error=job.error or (attempt.error if attempt else None),
-            elapsed_s=round((ended or now) - started - _held_s(job, now), 3) if started is not None else None,
-            resources=_resources(files.attempt(attempt.number).samples, running=ended is None) if attempt else {},
-            held=job.frozen,
-            pausing=job.state is JobState.PAUSING,
-            failure=_failure(attempt.diagnosis) if attempt else None,
-            recoveries=job.recoveries,
-        )
 
-    def _paths(self, job: Job) -> dict[str, str | None]:
-        files = self.layout.job(job.name)
-        number = job.attempt.number if job.attempt else 1
-        return {
-            "dir": str(files.dir),
-            "config": str(files.attempt(number).config),
-            "log": str(files.log),
-            "metrics": str(files.metrics),
-            "model": job.spec.model_path,
-            "result": str(files.result),
-        }
-
-
-def _outcome(job: Job) -> str | None:
-    """Return why the newest attempt ended; for a job that never had one, why it never will."""
-    if job.attempt is not None:
-        return str(job.attempt.outcome) if job.attempt.outcome else None
-    never = {JobState.FAILED: OutcomeKind.DEPENDENCY, JobState.STOPPED: OutcomeKind.STOPPED}
-    return never[job.state].value if job.state in never else None
-
-
-def _held_s(job: Job, now: float) -> float:
-    """Return how long the newest attempt was held in memory, until now where it still is."""
-    so_far = job.attempt.held_s if job.attempt else 0.0
-    return so_far + (max(0.0, now - job.held_since) if job.frozen and job.held_since is not None else 0.0)
-
-
-def _failure(found: Diagnosis | None) -> dict[str, Any] | None:
-    if found is None:
-        return None
-    return {
-        "class": found.kind.value,
-        "words": found.kind.words,
-        "evidence": found.evidence,
-        "advice": found.advice,
-        "suspected": found.suspected,
-    }
-
-
-def _waiting(job: Job, now: float, reasons: Mapping[str, str], *, supervised: bool) -> str | None:
-    if job.state not in (JobState.QUEUED, JobState.RETRYING):
-        return None
-    if not supervised:
-        return "no supervisor drives this run"
-    if job.state is JobState.RETRYING:
-        return f"tries again in {max(0.0, (job.due_at or now) - now):.0f} s"
-    return reasons.get(job.name)
-
-
-def _resources(path: Path, *, running: bool) -> dict[str, Any]:
-    """Return the newest sample of an attempt; of one that has ended the totals alone."""
-    last = last_metrics(path)
-    if not running:
-        return {name: last[name] for name in _TOTALS if name in last}
-    return {name: value for name, value in last.items() if name not in {"timestamp", "ended"}}
-
-
-def last_metrics(path: Path) -> dict[str, Any]:
-    """Return the newest line of a `metrics.jsonl` or the like, {} where there is none."""
-    for line in last_lines(path, 1):
-        try:
-            value = json.loads(line)
-        except ValueError:
-            break
-        if isinstance(value, dict):
-            return value
-    return {}
-
-
-def read_summary(path: Path) -> dict[str, Any]:
-    """Return the plain figures of a `result.json` (`test_accuracy`, `best_epoch` ...), {} where there is none."""
-    found = read_json(path)
-    if not isinstance(found, dict):
-        return {}
-    return {key: value for key, value in found.items() if isinstance(value, (int, float)) or value is None}
-
-
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Return all lines of a `metrics.jsonl`, [] where there is none; lines that are no objects are left out."""
+def _job_status(
+    layout: RunLayout, state: RunState, name: str, now: float, reasons: Mapping[str, str] | None, show: Show
+) -> JobStatus:
+    """Return how a job stands; `reasons` says why the queued ones wait, and is None where nobody drives the run."""
+    told = _as_json(state, name)
     try:
-        data = path.read_bytes()
-    except OSError:
-        return []
-    points = []
-    for line in data[: data.rfind(b"\n") + 1].splitlines():
-        try:
-            value = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(value, dict):
-            points.append(value)
-    return points
+        return job_status(layout, told, now, _waiting(told, now, reasons), show)
+    except NO_SENSE:
+        told = encode(state.jobs[name], sparing=True)  # what the log says
+        return job_status(layout, told, now, _waiting(told, now, reasons), show)
 
 
-def iso(timestamp: float | None) -> str | None:
-    """Return seconds since the epoch as ISO 8601 in UTC."""
-    if timestamp is None:
+def _as_json(state: RunState, name: str) -> dict[str, Any]:
+    """Return a job as JSON values, as the cache has them where it is in there."""
+    told = state.jobs.raw.get(name) if isinstance(state.jobs, CachedJobs) else None
+    return told if isinstance(told, dict) else encode(state.jobs[name], sparing=True)
+
+
+def _states(state: RunState) -> Mapping[str, str]:
+    """Return the state of each job."""
+    if isinstance(state.jobs, CachedJobs):
+        return {name: state.jobs.state_of(name) for name in state.jobs}
+    return {name: job.state.value for name, job in state.jobs.items()}
+
+
+def _reasons(state: RunState, states: Mapping[str, str]) -> Mapping[str, str]:
+    """Return why each queued job waits, by its name."""
+    if JobState.QUEUED not in states.values():
+        return {}
+    from parallel_ml.core.placement import waiting_reasons  # noqa: PLC0415 - only where something waits
+
+    jobs = {name: state.jobs[name] for name in states if states[name] not in _FINISHED}
+    needed = {name for job in jobs.values() for name in job.spec.depends_on if name in states}
+    jobs.update({name: state.jobs[name] for name in needed})  # a finished job that nothing waits for tells nothing
+    return waiting_reasons(replace(state, jobs=jobs), state.machine)
+
+
+def _waiting(job: dict[str, Any], now: float, reasons: Mapping[str, str] | None) -> str | None:
+    state = job.get("state", JobState.QUEUED)
+    if state not in (JobState.QUEUED, JobState.RETRYING):
         return None
-    return datetime.fromtimestamp(timestamp, timezone.utc).isoformat(timespec="microseconds")
+    if reasons is None:
+        return "no supervisor drives this run"
+    if state == JobState.RETRYING:
+        return f"tries again in {max(0.0, (job.get('due_at') or now) - now):.0f} s"
+    return reasons.get(job["spec"]["name"])
 
 
 def _load(layout: RunLayout) -> tuple[RunState, int]:
     """Return the run's state and where in the log it stands; a cache that makes no sense is passed over."""
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, StoreError):
+    with contextlib.suppress(OSError, StoreError, *NO_SENSE):
         cached = read_json(layout.state)
         if cached["v"] == 1 and 0 <= cached["offset"] <= os.stat(layout.events).st_size:
+            raw = cached["state"].pop("jobs")
             state = decode(RunState, cached["state"])
+            jobs: Any = CachedJobs(raw, lambda: _read_to(layout, state.seq))
             if state.run_id:
+                state.jobs = jobs
                 return _read_on(layout, state, cached["offset"])
     return _read_on(layout, RunState(), 0)
 
 
 def _read_on(layout: RunLayout, state: RunState, offset: int) -> tuple[RunState, int]:
+    if offset and _size(layout) == offset:
+        return state, offset
+    from parallel_ml.core.state import fold  # noqa: PLC0415 - only where the log says more than the cache
+    from parallel_ml.store.journal import read_records  # noqa: PLC0415
+
     records, end = read_records(layout.events, offset)
     if records and records[0].seq > state.seq + 1:
         raise StoreError(layout.events, "reading", f"events {state.seq + 1} to {records[0].seq - 1} are not there")
     for record in records:
         fold(state, record)
     return state, end
+
+
+def _read_to(layout: RunLayout, seq: int) -> Mapping[str, Job]:
+    """Return the jobs as they stood after an event, by the log alone."""
+    from parallel_ml.core.state import fold  # noqa: PLC0415 - only where the cache makes no sense
+    from parallel_ml.store.journal import read_records  # noqa: PLC0415
+
+    state = RunState()
+    for record in read_records(layout.events)[0]:
+        if record.seq <= seq:
+            fold(state, record)
+    return state.jobs
+
+
+def _size(layout: RunLayout) -> int | None:
+    try:
+        return os.stat(layout.events).st_size
+    except OSError:
+        return None

@@ -9,13 +9,14 @@ import os
 import re
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
 from parallel_ml.errors import StoreError, UsageError
+from parallel_ml.records import dataclass
 from parallel_ml.store.files import read_json
 from parallel_ml.store.layout import RunLayout
+from parallel_ml.store.state_folder import state_folder
 
 _INDEX_PATIENCE_S = 1.0
 _RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{4}")
@@ -205,8 +206,7 @@ def _is_removed(line: str) -> bool:
 
 
 def _index_path(environ: Mapping[str, str]) -> Path:
-    home = environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
-    return Path(home) / "parallel_ml" / "runs.jsonl"
+    return state_folder(environ) / "runs.jsonl"
 
 
 def _run_at(path: Path) -> RunLayout:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NoReturn
 from parallel_ml.training.console import complain, log, start_log
 from parallel_ml.training.devices import configure, load_framework
 from parallel_ml.training.failures import Diverged, Place, Released, TrainingError, memory_evidence, memory_outcome
-from parallel_ml.training.reporting import declare_end
+from parallel_ml.training.reporting import declare_end, declare_up
 from parallel_ml.training.settings import read_settings
 from parallel_ml.training.stopping import StopRequest
 
@@ -65,6 +65,7 @@ def _train(settings: Settings, stop: StopRequest, place: Place) -> str:
     load_framework(settings.process.cpus)
     stop.check()
     configure(_as_before(settings.process), mixed_precision=settings.model.mixed_precision)
+    declare_up()
     from parallel_ml.training.pipeline import Pipeline  # noqa: PLC0415 - it imports the framework
 
     return Pipeline(settings, stop, place).run()

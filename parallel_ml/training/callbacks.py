@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from parallel_ml.training.saving import Keeper
     from parallel_ml.training.settings import Settings
     from parallel_ml.training.stopping import StopRequest
+    from parallel_ml.training.tasks import Task
 
-_TOLD = ("loss", "accuracy", "val_loss", "val_accuracy")
+_TOLD = ("loss", "accuracy", "train_mae", "train_r2", "val_loss", "val_accuracy", "val_mae", "val_r2")
 
 
 class EpochCallback(keras.callbacks.Callback):
@@ -48,12 +49,14 @@ class EpochCallback(keras.callbacks.Callback):
         keeper: Keeper,
         stop: StopRequest,
         place: Place,
+        task: Task,
         *,
         has_validation: bool,
     ) -> None:
         """Start before the first epoch."""
         super().__init__()
         self._settings, self._data, self._keeper, self._stop, self._place = settings, data, keeper, stop, place
+        self._task = task
         self.progress = Progress()
         early = settings.model.early_stopping
         monitor = resolve_monitor(early.monitor if early else "val_loss", has_validation=has_validation)
@@ -76,7 +79,7 @@ class EpochCallback(keras.callbacks.Callback):
             watcher.restore(progress.watchers[name])
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:  # noqa: ARG002 - Keras's signature
-        """Choose the order of the images and the learning rate; put back the figures of an epoch that had begun."""
+        """Choose the order of the samples and the learning rate; put back the figures of an epoch that had begun."""
         self._place.name = "train"
         self._started = time.monotonic() - self.progress.seconds
         self._data.set_epoch(epoch)
@@ -120,7 +123,7 @@ class EpochCallback(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Judge and save the model, tell the figures, save the state, and end the training where that is due."""
-        figures = _numbers(logs)
+        figures = self._task.in_units(_numbers(logs))
         progress = self.progress
         self._tell(epoch + 1, figures)
         self._refuse_lost_weights(epoch + 1, figures["loss"])
@@ -164,7 +167,8 @@ class EpochCallback(keras.callbacks.Callback):
 
     def _tell(self, epoch: int, figures: dict[str, float]) -> None:
         epochs = self._settings.model.epochs
-        text = " - ".join(f"{name}: {_short(figures[name])}" for name in _TOLD if name in figures)
+        told = [name for name in _TOLD if name in figures]
+        text = " - ".join(f"{name.removeprefix('train_')}: {_short(figures[name])}" for name in told)
         log.info("Epoch %d/%d - %s", epoch, epochs, text)
         duration = round(time.monotonic() - self._started, 3)
         report(epoch, epochs, **figures, learning_rate=self._rate, time_per_epoch=duration)

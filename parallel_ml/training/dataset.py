@@ -1,4 +1,4 @@
-"""From image files to batches: one size for all, streamed or held in memory, in an order that can be repeated."""
+"""From image files, or the rows of a table, to batches in an order that can be repeated."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import tensorflow as tf
 from parallel_ml.training.accumulation import update_weights
 from parallel_ml.training.failures import TrainingError
 from parallel_ml.training.images import decode
+from parallel_ml.training.shape import RowShape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,8 +24,60 @@ MEMORY_LIMIT_BYTES = 256 * 2**20
 _CHUNK = 256
 
 
-class ImageSource:
-    """The pixels and labels of all images, by their position."""
+class Source:
+    """Samples and their labels, by their position.
+
+    Attributes:
+        shape: What a sample is for a model.
+        labels: int32 (samples,) classes, or float32 (samples, 1) numbers.
+        workers: Threads that make batches.
+        failure: Why a sample could not be read, once that happened.
+    """
+
+    failure: str | None = None
+
+    def __init__(self, shape: Shape | RowShape, labels: np.ndarray, workers: int) -> None:
+        """Keep what all kinds have."""
+        self.shape, self.labels, self.workers = shape, labels, workers
+
+    def load(self, positions: Any) -> tuple[Any, Any]:
+        """Return float32 (batch, *shape) and the labels."""
+        raise NotImplementedError
+
+    def batches(self, positions: Sequence[int], batch_size: int) -> Any:
+        """Return a dataset of (samples, labels) in the order of `positions`, for validation and test."""
+        order = tf.data.Dataset.from_tensor_slices(np.array(positions, dtype=np.int32))
+        loaded = order.batch(batch_size).map(self.load, num_parallel_calls=self.workers, deterministic=True)
+        return self.finish(loaded, -(-len(positions) // batch_size))
+
+    def finish(self, dataset: Any, steps: int) -> Any:
+        """Return the dataset with what every one of ours has: a fixed order, a known length, our threads."""
+        options = tf.data.Options()
+        options.deterministic = True
+        options.autotune.enabled = False
+        options.threading.private_threadpool_size = self.workers
+        # Without the cardinality Keras runs one phantom step an epoch to find out where it ends.
+        return dataset.prefetch(2).apply(tf.data.experimental.assert_cardinality(steps)).with_options(options)
+
+
+class RowSource(Source):
+    """The rows of a table, all in memory."""
+
+    def __init__(self, rows: np.ndarray, labels: np.ndarray, workers: int) -> None:
+        """Keep float32 (rows, values) and the labels."""
+        super().__init__(RowShape(rows.shape[1]), labels, workers)
+        with tf.device("CPU:0"):
+            self._rows = tf.constant(rows)
+
+    def load(self, positions: Any) -> tuple[Any, Any]:
+        """Return float32 (batch, values) and the labels."""
+        return tf.gather(self._rows, positions), tf.gather(self.labels, positions)
+
+
+class ImageSource(Source):
+    """Images, streamed or held in memory, all of one size."""
+
+    shape: Shape
 
     def __init__(self, files: Sequence[ImageFile], shape: Shape, workers: int) -> None:
         """Keep the list; nothing is decoded yet.
@@ -34,10 +87,9 @@ class ImageSource:
             shape: What each becomes.
             workers: Threads that decode.
         """
-        self._files, self.shape, self.workers = tuple(files), shape, workers
-        self.labels = np.array([file.label for file in files], dtype=np.int32)
+        super().__init__(shape, np.array([file.label for file in files], dtype=np.int32), workers)
+        self._files = tuple(files)
         self._pixels: Any = None
-        self.failure: str | None = None
 
     @property
     def in_memory(self) -> bool:
@@ -59,12 +111,6 @@ class ImageSource:
         with tf.device("CPU:0"):
             self._pixels = tf.constant(pixels)
 
-    def batches(self, positions: Sequence[int], batch_size: int) -> Any:
-        """Return a dataset of (images, labels) in the order of `positions`, for validation and test."""
-        order = tf.data.Dataset.from_tensor_slices(np.array(positions, dtype=np.int32))
-        loaded = order.batch(batch_size).map(self.load, num_parallel_calls=self.workers, deterministic=True)
-        return self.finish(loaded, -(-len(positions) // batch_size))
-
     def load(self, positions: Any) -> tuple[Any, Any]:
         """Return float32 (batch, height, width, channels) in [0, 1] and int32 (batch,)."""
         if self._pixels is None:
@@ -73,15 +119,6 @@ class ImageSource:
         else:
             images = tf.gather(self._pixels, positions)
         return tf.cast(images, tf.float32) / 255.0, tf.gather(self.labels, positions)
-
-    def finish(self, dataset: Any, steps: int) -> Any:
-        """Return the dataset with what every one of ours has: a fixed order, a known length, our threads."""
-        options = tf.data.Options()
-        options.deterministic = True
-        options.autotune.enabled = False
-        options.threading.private_threadpool_size = self.workers
-        # Without the cardinality Keras runs one phantom step an epoch to find out where it ends.
-        return dataset.prefetch(2).apply(tf.data.experimental.assert_cardinality(steps)).with_options(options)
 
     def _decode(self, position: int) -> np.ndarray:
         file = self._files[position]
@@ -98,18 +135,16 @@ class ImageSource:
 class TrainingData:
     """The training batches of each epoch; their order is a function of the seed and the epoch alone.
 
-    With accumulation an epoch is a whole number of updates. The last one is filled up with images that weigh nothing
+    With accumulation an epoch is a whole number of updates. The last one is filled up with samples that weigh nothing
     and the others in it weigh more, so that every update is exactly that of one large batch.
 
     Attributes:
-        dataset: Yields (images, labels), with accumulation (images, labels, weights).
+        dataset: Yields (samples, labels), with accumulation (samples, labels, weights).
         steps: Batches an epoch.
         effective: Samples of an update.
     """
 
-    def __init__(
-        self, source: ImageSource, positions: Sequence[int], batch_size: int, accumulation: int, seed: int
-    ) -> None:
+    def __init__(self, source: Source, positions: Sequence[int], batch_size: int, accumulation: int, seed: int) -> None:
         """Build the dataset; `set_epoch` must be called before each pass."""
         self._source, self._batch_size, self._accumulation = source, batch_size, accumulation
         self.effective = batch_size * accumulation

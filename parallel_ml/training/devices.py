@@ -34,7 +34,7 @@ def load_framework(cpus: int | None) -> None:
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # One thread a library: the sums of numpy are small here, and a pool of its own would fight with TensorFlow's.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
     if cpus is not None:
         os.environ.setdefault("OMP_NUM_THREADS", str(cpus))
     # The collector would walk the hundreds of thousands of objects that the import makes, again and again.
@@ -66,6 +66,7 @@ def configure(process: ProcessSettings, *, mixed_precision: bool) -> None:
         tf.config.threading.set_intra_op_parallelism_threads(process.cpus)
         tf.config.threading.set_inter_op_parallelism_threads(process.cpus)
     gpus = _limit_gpus(process)
+    tf.constant(0)  # the device and its threads come up here, and nowhere later
     keras.utils.set_random_seed(process.seed % 2**32)
     tf.config.experimental.enable_op_determinism()
     if mixed_precision:

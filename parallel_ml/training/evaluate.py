@@ -1,4 +1,4 @@
-"""The analysis: the saved model is loaded back and judged by the test images."""
+"""The analysis: the saved model is loaded back and asked about the test samples."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ import numpy as np
 from parallel_ml.training.console import log
 from parallel_ml.training.failures import TrainingError
 from parallel_ml.training.modelfile import damage
-from parallel_ml.training.scores import Scores, score
+from parallel_ml.training.scores import softmax
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from parallel_ml.training.dataset import ImageSource
+    from parallel_ml.training.dataset import Source
     from parallel_ml.training.stopping import StopRequest
 
 
-def evaluate(
-    model: Any, source: ImageSource, positions: tuple[int, ...], batch_size: int, stop: StopRequest, *, logits: bool
-) -> Scores:
-    """Return how well a model tells the test images apart.
+def outputs_of(
+    model: Any, source: Source, positions: tuple[int, ...], batch_size: int, stop: StopRequest, *, logits: bool
+) -> np.ndarray:
+    """Return what a model gives for the test samples, float64 (samples, outputs).
 
     Args:
         model: What to judge.
-        source: All images.
+        source: All samples.
         positions: Which of them are the test.
-        batch_size: Images at a time.
+        batch_size: Samples at a time.
         stop: Asked after each batch.
-        logits: The model's output is before the softmax.
+        logits: The model's output is before the softmax, which is applied then.
     """
     parts = []
-    for images, _labels in source.batches(positions, batch_size):
+    for samples, _labels in source.batches(positions, batch_size):
         stop.check()
-        parts.append(np.asarray(model.predict_on_batch(images), dtype=np.float64))
+        parts.append(np.asarray(model.predict_on_batch(samples), dtype=np.float64))
     outputs = np.concatenate(parts)
-    return score(_softmax(outputs) if logits else outputs, source.labels[list(positions)])
+    return softmax(outputs) if logits else outputs
 
 
 def load_model(path: Path, rebuild: Callable[[], Any]) -> Any:
@@ -61,8 +61,3 @@ def load_model(path: Path, rebuild: Callable[[], Any]) -> Any:
         model = rebuild()
         model.load_weights(path)
         return model
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)

@@ -1,6 +1,7 @@
 """The models: `cnn`, `mlp`, those of keras.applications without their weights, and the user's own function.
 
-Each takes float32 images (batch, height, width, channels) in [0, 1] and gives (batch, classes).
+Each takes float32 images (batch, height, width, channels) in [0, 1] and gives (batch, classes). For a table `mlp`
+and the user's own take float32 rows (batch, values) and give (batch, classes), or (batch, 1) for a number.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ import keras
 from keras import layers
 
 from parallel_ml.training.failures import TrainingError
+from parallel_ml.training.shape import RowShape, Shape
+from parallel_ml.training.tasks import Classification
 
 if TYPE_CHECKING:
     from parallel_ml.training.settings import ModelSettings
-    from parallel_ml.training.shape import Shape
+    from parallel_ml.training.tasks import Task
 
 _TAKES_0_TO_255 = ("ConvNeXt", "EfficientNet", "MobileNetV3")
 _LEAST_SIDE = {"InceptionResNetV2": 75, "InceptionV3": 75, "Xception": 71}
@@ -50,19 +53,22 @@ def size_limits(name: str) -> tuple[int, int]:
     return (_LEAST_SIDE.get(name, 32), 224) if ":" not in name else (8, 224)
 
 
-def build_model(settings: ModelSettings, shape: Shape, classes: int, train_images: int) -> BuiltModel:
+def build_model(settings: ModelSettings, shape: Shape | RowShape, task: Task, train_samples: int) -> BuiltModel:
     """Build the model that is asked for.
 
     Raises:
-        TrainingError: No model has this name, it does not take this image size, or the user's function is of no use.
+        TrainingError: No model has this name, it does not take such samples, or the user's function is of no use.
     """
+    classes = isinstance(task, Classification)
     if ":" in settings.model:
-        model = _own(settings.model, shape, classes)
-        return BuiltModel(model, not _gives_probabilities(model, shape), _exact(model))
+        model = _own(settings.model, shape, task.outputs)
+        return BuiltModel(model, classes and not _gives_probabilities(model, shape), _exact(model))
     inputs = keras.Input(shape.as_tuple)
     hidden: tuple[int, ...] = ()
-    if settings.model == "cnn":
-        features, hidden = _cnn(inputs, train_images), (128,)
+    if isinstance(shape, RowShape):
+        features, hidden = _row(settings.model, inputs), (64, 32)
+    elif settings.model == "cnn":
+        features, hidden = _cnn(inputs, train_samples), (128,)
     elif settings.model == "mlp":
         features, hidden = layers.Flatten()(inputs), (256, 128)
     else:
@@ -71,9 +77,15 @@ def build_model(settings: ModelSettings, shape: Shape, classes: int, train_image
         features = layers.Dense(width, activation="relu")(features)
         features = layers.Dropout(_DROPOUT if settings.dropout_rate is None else settings.dropout_rate)(features)
     # In float32 also with mixed precision: a softmax in 16 bits loses the small probabilities.
-    outputs = layers.Dense(classes, activation="softmax", dtype="float32")(features)
+    outputs = layers.Dense(task.outputs, activation="softmax" if classes else None, dtype="float32")(features)
     model = keras.Model(inputs, outputs, name=settings.model)
     return BuiltModel(model, gives_logits=False, exact_accumulation=_exact(model))
+
+
+def _row(name: str, inputs: Any) -> Any:
+    if name != "mlp":
+        raise TrainingError(f"model {name} is for images; a table is learned by mlp, or by module:function")
+    return inputs
 
 
 def _cnn(x: Any, train_images: int) -> Any:
@@ -134,8 +146,8 @@ def _quicken_statistics(model: Any) -> None:
         _quicken_statistics(layer)
 
 
-def _own(name: str, shape: Shape, classes: int) -> Any:
-    """Call the user's `module:function` with (input_shape, num_classes)."""
+def _own(name: str, shape: Shape | RowShape, outputs: int) -> Any:
+    """Call the user's `module:function` with (input_shape, num_classes); for a number that is 1."""
     module, _, function = name.partition(":")
     try:
         make = getattr(importlib.import_module(module), function)
@@ -143,21 +155,21 @@ def _own(name: str, shape: Shape, classes: int) -> Any:
         raise TrainingError(f"model {name}: there is no module {error.name} here") from error
     except AttributeError as error:
         raise TrainingError(f"model {name}: {error}") from error
-    model = make(shape.as_tuple, classes)
+    model = make(shape.as_tuple, outputs)
     if not isinstance(model, keras.Model):
         raise TrainingError(f"model {name}: must return a keras.Model, not {type(model).__name__}")
-    outputs = model(keras.ops.zeros((1, *shape.as_tuple)), training=False).shape
-    if tuple(outputs) != (1, classes):
-        raise TrainingError(
-            f"model {name}: must give {classes} values an image, one per class, not {tuple(outputs[1:])}"
-        )
+    given = model(keras.ops.zeros((1, *shape.as_tuple)), training=False).shape
+    if tuple(given) != (1, outputs):
+        what = "values an image, one per class" if isinstance(shape, Shape) else "values a row"
+        raise TrainingError(f"model {name}: must give {outputs} {what}, not {tuple(given[1:])}")
     return model
 
 
-def _gives_probabilities(model: Any, shape: Shape) -> bool:
+def _gives_probabilities(model: Any, shape: Shape | RowShape) -> bool:
     """Return whether the outputs are in [0, 1] and add up to 1, looked at on grey images of three brightnesses."""
-    images = keras.ops.ones((3, *shape.as_tuple)) * keras.ops.reshape(keras.ops.array([0.1, 0.5, 0.9]), (3, 1, 1, 1))
-    given = keras.ops.convert_to_numpy(keras.ops.cast(model(images, training=False), "float32"))
+    brightness = keras.ops.reshape(keras.ops.array([0.1, 0.5, 0.9]), (3, *(1 for _ in shape.as_tuple)))
+    samples = keras.ops.ones((3, *shape.as_tuple)) * brightness
+    given = keras.ops.convert_to_numpy(keras.ops.cast(model(samples, training=False), "float32"))
     return bool((given >= 0).all() and (abs(given.sum(axis=1) - 1) < 1e-2).all())
 
 

@@ -1,39 +1,22 @@
-"""The built-in training from images to `result.json`: preprocessing, training, analysis."""
+"""The built-in training from images or a table to `result.json`: preprocessing, training, analysis."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from parallel_ml.training.console import log
-from parallel_ml.training.dataset import ImageSource
-from parallel_ml.training.devices import worker_threads
-from parallel_ml.training.evaluate import evaluate, load_model
+from parallel_ml.training.evaluate import load_model, outputs_of
 from parallel_ml.training.failures import TrainingError
 from parallel_ml.training.files import write_json
-from parallel_ml.training.images import quiet_pillow, read_folder
-from parallel_ml.training.models import build_model, size_limits
-from parallel_ml.training.shape import choose_shape
-from parallel_ml.training.splits import Splits, split
+from parallel_ml.training.images import quiet_pillow
+from parallel_ml.training.models import build_model
+from parallel_ml.training.preparation import Prepared, prepare_images, prepare_table
 from parallel_ml.training.trainer import Trained, train
 
 if TYPE_CHECKING:
     from parallel_ml.training.failures import Place
-    from parallel_ml.training.images import ImageFolder
     from parallel_ml.training.settings import Settings
     from parallel_ml.training.stopping import StopRequest
-
-_NAMED = 5
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What preprocessing hands on."""
-
-    folder: ImageFolder
-    source: ImageSource
-    splits: Splits
 
 
 class Pipeline:
@@ -61,70 +44,37 @@ class Pipeline:
                 raise
 
     def prepare(self) -> Prepared:
-        """Find and check the images, divide them, and make them ready to be read."""
-        data, workers = self._settings.data, worker_threads(self._settings.process)
-        folder = read_folder(data.image_dir, workers, self._stop.check)
-        _tell_folder(folder)
-        splits = split(
-            [file.name for file in folder.files],
-            [file.label for file in folder.files],
-            data.split_ratios,
-            data.split_seed,
-        )
-        _refuse_empty(splits, data.split_ratios, len(folder.files))
-        shape = choose_shape(folder.files, data.image_size, size_limits(self._settings.model.model), data.channels)
-        source = ImageSource(folder.files, shape, workers)
-        source.hold_if_small(self._stop.check)
-        log.info(
-            "data: %d images of %d classes as %dx%dx%d, %s; %d to train, %d to validate, %d to test",
-            len(folder.files),
-            len(folder.classes),
-            *shape.as_tuple,
-            "in memory" if source.in_memory else "streamed",
-            len(splits.train),
-            len(splits.validation),
-            len(splits.test),
-        )
-        return Prepared(folder, source, splits)
+        """Read and check the data, divide them, and make them ready for a model."""
+        data = self._settings.data
+        if data.table is not None:
+            return prepare_table(self._settings, data.table, self._stop.check)
+        if data.image_dir is not None:
+            return prepare_images(self._settings, data.image_dir, self._stop.check)
+        raise TrainingError("data_preprocessing names neither image_dir nor train_data_path")
 
     def _train_and_analyse(self, prepared: Prepared) -> str:
         self._place.name = "train"
-        classes = len(prepared.folder.classes)
-        trained = train(self._settings, prepared.source, prepared.splits, classes, self._stop, self._place)
+        trained = train(self._settings, prepared.source, prepared.splits, prepared.task, self._stop, self._place)
         self._place.name = "evaluate"
         self.analyse(prepared, trained)
         return trained.outcome
 
     def analyse(self, prepared: Prepared, trained: Trained) -> None:
         """Load the model back, judge it, and write `result.json`."""
-        settings, classes = self._settings, prepared.folder.classes
+        settings, task = self._settings, prepared.task
         model = load_model(settings.model.checkpoint, lambda: self._rebuild(prepared))
-        told: dict[str, Any] = {"test_accuracy": None, "test_loss": None, "report": {}, "confusion_matrix": []}
+        judged = task.untested()
         if prepared.splits.test:
-            scores = evaluate(
-                model,
-                prepared.source,
-                prepared.splits.test,
-                settings.data.judged_at_a_time,
-                self._stop,
-                logits=trained.built.gives_logits,
-            )
-            loss = scores.loss if math.isfinite(scores.loss) else None
-            told = {
-                "test_accuracy": scores.accuracy,
-                "test_loss": loss,
-                "report": scores.report(classes),
-                "confusion_matrix": scores.confusion.tolist(),
-            }
-            log.info("test: accuracy %.4f, loss %.4f", scores.accuracy, scores.loss)
-        write_json(settings.process.result_file, {**told, **self._circumstances(prepared, trained)})
+            batch, logits = settings.data.judged_at_a_time, trained.built.gives_logits
+            outputs = outputs_of(model, prepared.source, prepared.splits.test, batch, self._stop, logits=logits)
+            judged = task.judge(outputs, prepared.source.labels[list(prepared.splits.test)])
+            log.info("test: %s", task.summary(judged))
+        write_json(settings.process.result_file, {**judged, **prepared.told, **self._circumstances(trained)})
 
-    def _circumstances(self, prepared: Prepared, trained: Trained) -> dict[str, Any]:
-        """Return what `result.json` says beside the figures."""
+    def _circumstances(self, trained: Trained) -> dict[str, Any]:
+        """Return what `result.json` says beside the figures and the data."""
         settings = self._settings
         return {
-            "classes": list(prepared.folder.classes),
-            "skipped_files": [file.name for file in prepared.folder.skipped],
             "best_epoch": trained.best_epoch,
             "epochs": trained.epochs,
             "model_path": str(settings.model.checkpoint),
@@ -138,19 +88,4 @@ class Pipeline:
 
     def _rebuild(self, prepared: Prepared) -> Any:
         settings, shape = self._settings.model, prepared.source.shape
-        return build_model(settings, shape, len(prepared.folder.classes), len(prepared.splits.train)).model
-
-
-def _tell_folder(folder: ImageFolder) -> None:
-    if folder.ignored_folders:
-        log.warning("no images in the folders %s: they are no classes", ", ".join(folder.ignored_folders[:_NAMED]))
-    if folder.skipped:
-        named = "; ".join(f"{file.name} ({file.reason})" for file in folder.skipped[:_NAMED])
-        more = f"; and {len(folder.skipped) - _NAMED} more, see result.json" if len(folder.skipped) > _NAMED else ""
-        log.warning("skipped %d files: %s%s", len(folder.skipped), named, more)
-
-
-def _refuse_empty(splits: Splits, ratios: tuple[float, float, float], images: int) -> None:
-    for name, part, ratio in zip(("train", "validation", "test"), vars(splits).values(), ratios, strict=True):
-        if ratio > 0 and not part:
-            raise TrainingError(f"{images} images are too few: none is left for {name}")
+        return build_model(settings, shape, prepared.task, len(prepared.splits.train)).model

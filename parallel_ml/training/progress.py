@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_SAME = {"train_loss": "loss", "train_accuracy": "accuracy", "acc": "accuracy", "val_acc": "val_accuracy"}
+_SAME = {
+    "train_loss": "loss",
+    "train_accuracy": "accuracy",
+    "acc": "accuracy",
+    "val_acc": "val_accuracy",
+    "mae": "train_mae",
+    "r2": "train_r2",
+}
 
 
 def resolve_monitor(name: str, *, has_validation: bool) -> str:
@@ -18,7 +25,10 @@ def resolve_monitor(name: str, *, has_validation: bool) -> str:
     ('val_accuracy', 'loss')
     """
     same = _SAME.get(name, name)
-    return same if has_validation else same.removeprefix("val_")
+    if has_validation:
+        return same
+    own = same.removeprefix("val_")
+    return _SAME.get(own, own)
 
 
 class Watched:
@@ -34,9 +44,9 @@ class Watched:
     """
 
     def __init__(self, monitor: str, mode: str | None = None, min_delta: float = 0.0) -> None:
-        """Watch `monitor`; without a mode (`min`, `max`) an accuracy should rise and anything else fall."""
+        """Watch `monitor`; without a mode (`min`, `max`) an accuracy and r2 should rise and anything else fall."""
         self.monitor, self.min_delta = monitor, abs(min_delta)
-        rises = "acc" in monitor if mode in (None, "auto") else mode == "max"
+        rises = "acc" in monitor or monitor.endswith("r2") if mode in (None, "auto") else mode == "max"
         self._sign = 1.0 if rises else -1.0
         self.best: float | None = None
         self.best_epoch = 0

@@ -85,6 +85,11 @@ def declare_end(outcome: str, error: str | None = None, place: str | None = None
     _reporter.declare_end(outcome, error, place)
 
 
+def declare_up() -> None:
+    """Say that this training has begun: what a process can hang in that was forked from an image lies behind it."""
+    _reporter.declare_up()
+
+
 class Reporter:
     """What this process has told so far, and the channel it tells it through."""
 
@@ -119,6 +124,10 @@ class Reporter:
     def declare_end(self, outcome: str, error: str | None, place: str | None) -> None:
         """Send the outcome."""
         self._exchange({"type": "end", "outcome": outcome, "error": error, "place": place})
+
+    def declare_up(self) -> None:
+        """Send that it has begun."""
+        self._exchange({"type": "up"})
 
     def _exchange(self, message: dict[str, Any]) -> dict[str, Any] | None:
         name = os.environ.get("PARALLEL_ML_SOCKET")

@@ -53,3 +53,10 @@ def score(probabilities: np.ndarray, labels: np.ndarray) -> Scores:
     of_truth = probabilities[np.arange(len(labels)), labels]
     loss = -np.log(np.clip(of_truth, _LEAST_PROBABILITY, 1.0)).mean()
     return Scores(float((answers == labels).mean()), float(loss), confusion)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Return probabilities (samples, classes) for what a model gives before its softmax."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
+    return shares

@@ -17,23 +17,46 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 @dataclass(frozen=True)
+class TableSettings:
+    """A table to learn from.
+
+    Attributes:
+        train_path: A CSV file.
+        target: The column that is foretold.
+        features: The columns to tell it from; none named are all others.
+        test_path: A CSV file whose rows are the test, or None to take them from the first.
+        categories: Columns whose values are names, also where they look like numbers.
+        algorithm_type: `classification`, `regression`, or None to follow from the target's values.
+    """
+
+    train_path: Path
+    target: str
+    features: tuple[str, ...] = ()
+    test_path: Path | None = None
+    categories: tuple[str, ...] = ()
+    algorithm_type: str | None = None
+
+
+@dataclass(frozen=True)
 class DataSettings:
-    """What is read and how it is divided.
+    """What is read and how it is divided: images or a table.
 
     Attributes:
         image_dir: The folder that holds one folder per class.
+        table: The table, where it is one.
         batch_size: Samples at a time; what one update sees is this times the accumulation.
         split_ratios: Shares of train, validation and test.
-        split_seed: Decides which image goes where.
+        split_seed: Decides which image, or row, goes where.
         image_size: (height, width) in pixels, or None to choose it from the images.
         channels: 3 for colour, 1 for grey, or None to keep what the images have.
         evaluation_batch_size: Samples at a time in validation and test; None is `batch_size`.
     """
 
-    image_dir: Path
+    image_dir: Path | None
     batch_size: int
     split_ratios: tuple[float, float, float]
     split_seed: int
+    table: TableSettings | None = None
     image_size: tuple[int, int] | None = None
     channels: int | None = None
     evaluation_batch_size: int | None = None
@@ -92,6 +115,7 @@ class ModelSettings:
         model: `cnn`, `mlp`, a name of keras.applications, or `module:function`.
         checkpoint: Where the best model goes.
         accumulation: Batches whose gradients make one update.
+        loss: For a number, `mse` or `mae`; None is `mse`.
         hidden_units: Widths of the dense layers; None leaves them to the model.
         dropout_rate: None leaves it to the model.
         save_every_updates: Updates between two states saved within an epoch; None where a time decides.
@@ -110,6 +134,7 @@ class ModelSettings:
     early_stopping: EarlyStoppingSettings | None = None
     schedule: ScheduleSettings | None = None
     mixed_precision: bool = False
+    loss: str | None = None
     save_every_updates: int | None = None
     save_every_s: float = 600.0
     keep: int = 3
@@ -178,7 +203,8 @@ def read_settings(path: Path) -> Settings:
 
 def settings_from(tree: dict[str, Any], path: Path) -> Settings:
     """Return the settings that a parsed configuration stands for; `path` is where it lies."""
-    data, model = _data(tree["data_preprocessing"]), _model(tree["model_training"])
+    data = _data(tree["data_preprocessing"])
+    model = _model(tree["model_training"], "cnn" if data.table is None else "mlp")
     return Settings(
         name=str(tree.get("name", path.stem)),
         data=data,
@@ -192,15 +218,34 @@ def _data(tree: dict[str, Any]) -> DataSettings:
     ratios = tree.get("split_ratios") or {"train": 0.8, "validation": 0.1, "test": 0.1}
     seed = int(tree.get("random_state", 42))
     size, judged = tree.get("image_size"), tree.get("evaluation_batch_size")
+    table = _table(tree) if tree.get("train_data_path") else None
     return DataSettings(
-        image_dir=Path(tree["image_dir"]),
+        image_dir=None if table else Path(tree["image_dir"]),
         batch_size=int(tree.get("batch_size", 32)),
         split_ratios=(float(ratios["train"]), float(ratios.get("validation", 0)), float(ratios.get("test", 0))),
         split_seed=int(tree.get("split_random_state", seed)),
         image_size=_image_size(size),
         channels={"rgb": 3, "grayscale": 1, None: None}[tree.get("color_mode")],
         evaluation_batch_size=None if judged is None else int(judged),
+        table=table,
     )
+
+
+def _table(tree: dict[str, Any]) -> TableSettings:
+    test = tree.get("test_data_path")
+    return TableSettings(
+        train_path=Path(tree["train_data_path"]),
+        target=str(tree["target_column"]),
+        features=_names(tree.get("feature_columns")),
+        test_path=None if test is None else Path(test),
+        categories=_names(tree.get("categorical_columns")),
+        algorithm_type=tree.get("algorithm_type"),
+    )
+
+
+def _names(given: object) -> tuple[str, ...]:
+    """Return a list of names; one may stand alone."""
+    return tuple(str(name) for name in (given if isinstance(given, list) else [given] if given is not None else []))
 
 
 def _image_size(size: object) -> tuple[int, int] | None:
@@ -213,7 +258,7 @@ def _image_size(size: object) -> tuple[int, int] | None:
     return sides[0], sides[1]
 
 
-def _model(tree: dict[str, Any]) -> ModelSettings:
+def _model(tree: dict[str, Any], default: str) -> ModelSettings:
     hidden = tree.get("hidden_units")
     if isinstance(hidden, int):
         hidden = [hidden]
@@ -221,7 +266,7 @@ def _model(tree: dict[str, Any]) -> ModelSettings:
     return ModelSettings(
         epochs=int(tree["epochs"]),
         checkpoint=Path(tree["checkpoint"]["filepath"]),
-        model=str(tree.get("model") or tree.get("model_type") or "cnn"),
+        model=str(tree.get("model") or tree.get("model_type") or default),
         optimizer=str(tree.get("optimizer") or "adam").lower(),
         learning_rate=float(tree.get("learning_rate", 0.001)),
         accumulation=int(tree.get("gradient_accumulation") or 1),
@@ -230,6 +275,7 @@ def _model(tree: dict[str, Any]) -> ModelSettings:
         early_stopping=_early_stopping(tree),
         schedule=_schedule(tree.get("learning_rate_scheduler")),
         mixed_precision=bool(tree.get("mixed_precision", False)),
+        loss=tree.get("loss"),
         keep=int(tree["checkpoint"].get("keep") or 3),
         **_saved_every(tree["checkpoint"].get("every")),
     )

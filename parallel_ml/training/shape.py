@@ -1,4 +1,4 @@
-"""The one size and number of channels that all images are made into. Pure."""
+"""The one size and number of channels that all images are made into, and the width of a row of a table. Pure."""
 
 from __future__ import annotations
 
@@ -24,6 +24,18 @@ class Shape:
     def as_tuple(self) -> tuple[int, int, int]:
         """(height, width, channels)."""
         return self.height, self.width, self.channels
+
+
+@dataclass(frozen=True)
+class RowShape:
+    """What every row of a table is made into."""
+
+    values: int
+
+    @property
+    def as_tuple(self) -> tuple[int]:
+        """(values,)."""
+        return (self.values,)
 
 
 def choose_shape(

@@ -1,10 +1,12 @@
-"""Which image goes to training, which to validation, which to the test. Pure."""
+"""Which image, or row, goes to training, which to validation, which to the test. Pure."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from parallel_ml.training.failures import TrainingError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,6 +44,22 @@ def split(names: Sequence[str], labels: Sequence[int], ratios: tuple[float, floa
             begin += count
     train, validation, test = (tuple(sorted(part)) for part in parts)
     return Splits(train, validation, test)
+
+
+def refuse_empty(splits: Splits, ratios: tuple[float, float, float], what: str) -> None:
+    """Look whether each part that was asked for got something.
+
+    Args:
+        splits: The parts.
+        ratios: What was asked for.
+        what: The beginning of the sentence, such as `3 images are`.
+
+    Raises:
+        TrainingError: One got nothing.
+    """
+    for name, part, ratio in zip(("train", "validation", "test"), vars(splits).values(), ratios, strict=True):
+        if ratio > 0 and not part:
+            raise TrainingError(f"{what} too few: none is left for {name}")
 
 
 def shares(count: int, ratios: tuple[float, ...]) -> tuple[int, ...]:

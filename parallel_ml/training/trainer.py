@@ -12,23 +12,27 @@ from parallel_ml.training.checkpoint import load_state, rescale_iterations
 from parallel_ml.training.circumstances import circumstances, differences
 from parallel_ml.training.console import log
 from parallel_ml.training.dataset import TrainingData
+from parallel_ml.training.failures import TrainingError
 from parallel_ml.training.files import remove_leftovers
 from parallel_ml.training.modelfile import damage
 from parallel_ml.training.models import BuiltModel, build_model
 from parallel_ml.training.optimizers import make_optimizer
+from parallel_ml.training.progress import resolve_monitor
 from parallel_ml.training.retelling import last_epoch, tell_missing
 from parallel_ml.training.saving import Keeper
 from parallel_ml.training.statefile import StateFolder
+from parallel_ml.training.tasks import Regression
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from parallel_ml.training.checkpoint import Progress
-    from parallel_ml.training.dataset import ImageSource
+    from parallel_ml.training.dataset import Source
     from parallel_ml.training.failures import Place
-    from parallel_ml.training.settings import Settings
+    from parallel_ml.training.settings import ModelSettings, Settings
     from parallel_ml.training.splits import Splits
     from parallel_ml.training.stopping import StopRequest
+    from parallel_ml.training.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -50,24 +54,24 @@ class Trained:
     equivalence: str
 
 
-def train(
-    settings: Settings, source: ImageSource, splits: Splits, classes: int, stop: StopRequest, place: Place
-) -> Trained:
+def train(settings: Settings, source: Source, splits: Splits, task: Task, stop: StopRequest, place: Place) -> Trained:
     """Train to the end, from the last saved state where there is one.
 
     Raises:
+        TrainingError: There is no such model, or a figure is watched that this task has not.
         Released: `stop` said so; the last full state is on the disk, and the best model once an epoch was judged.
         Diverged: The weights are no longer numbers.
     """
-    built = build_model(settings.model, source.shape, classes, len(splits.train))
-    _compile(built, settings)
+    _check_monitors(settings.model, task)
+    built = build_model(settings.model, source.shape, task, len(splits.train))
+    _compile(built, settings, task)
     data = TrainingData(
         source, splits.train, settings.data.batch_size, settings.model.accumulation, settings.process.seed
     )
     validation = source.batches(splits.validation, settings.data.judged_at_a_time) if splits.validation else None
     states = StateFolder(settings.process.checkpoint_dir, settings.model.keep)
     keeper = Keeper(settings.model, states, built.model)
-    callback = EpochCallback(settings, data, keeper, stop, place, has_validation=validation is not None)
+    callback = EpochCallback(settings, data, keeper, stop, place, task, has_validation=validation is not None)
     callback.set_model(built.model)
     _begin(built, callback, states, data, settings)
     progress = callback.progress
@@ -80,15 +84,29 @@ def train(
     return Trained(progress.finished or "success", built, best_epoch, progress.epoch, progress.equivalence)
 
 
-def _compile(built: BuiltModel, settings: Settings) -> None:
+def _check_monitors(settings: ModelSettings, task: Task) -> None:
+    """Raise where early stopping or the schedule watches a figure that there will never be."""
+    figures = (*task.measures, *(f"val_{name}" for name in task.measures))
+    known = task.in_units(dict.fromkeys(figures, 0.0))
+    for given in (settings.early_stopping, settings.schedule):
+        if given is not None and resolve_monitor(given.monitor, has_validation=True) not in known:
+            raise TrainingError(f"monitor {given.monitor}: there is no such figure here; there are {', '.join(known)}")
+
+
+def _compile(built: BuiltModel, settings: Settings, task: Task) -> None:
     model = built.model
-    model.compile(
-        optimizer=make_optimizer(settings.model),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=built.gives_logits),
-        weighted_metrics=["accuracy"],
-    )
+    loss, metrics = _loss_and_metrics(built, task)
+    model.compile(optimizer=make_optimizer(settings.model), loss=loss, weighted_metrics=metrics)
     # Built now, fit traces its step once instead of twice; and a saved state has variables to go to.
     model.optimizer.build(model.trainable_variables)
+
+
+def _loss_and_metrics(built: BuiltModel, task: Task) -> tuple[Any, list[Any]]:
+    """Return Keras's own for a task, so that the saved model loads anywhere."""
+    if not isinstance(task, Regression):
+        return keras.losses.SparseCategoricalCrossentropy(from_logits=built.gives_logits), ["accuracy"]
+    loss = keras.losses.MeanAbsoluteError() if task.loss == "mae" else keras.losses.MeanSquaredError()
+    return loss, [keras.metrics.MeanAbsoluteError(name="mae"), keras.metrics.R2Score(name="r2")]
 
 
 def _begin(

@@ -1,6 +1,7 @@
 """How a monitor's message reaches a person: the user's own notifiers, and the channels of `notifier_config.yaml`.
 
-What cannot be delivered now stays in a folder beside the reports, and goes out when the next monitor starts there.
+What cannot be delivered now stays in a folder beside the reports, and goes out when the next monitor starts there, the
+next run, or with `notify flush`.
 """
 
 from __future__ import annotations
@@ -10,26 +11,27 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 from parallel_ml.errors import ParallelMLError, StoreError
-from parallel_ml.notify.channel import Fate, Notifier
+from parallel_ml.notify.channel import Channel, Fate, Notifier
 from parallel_ml.notify.dispatcher import DEADLINE_S, Dispatcher
-from parallel_ml.notify.lane import Route
+from parallel_ml.notify.endpoint import shared_folder
+from parallel_ml.notify.left import Left
 from parallel_ml.notify.message import Message
-from parallel_ml.notify.outbox import waiting
 from parallel_ml.notify.registry import build_channels
 from parallel_ml.notify.render import plain
+from parallel_ml.notify.route import Route
 from parallel_ml.notify.scrub import Scrubber
 from parallel_ml.notify.scrubbed import scrubbed
-from parallel_ml.notify.secret import Secret
+from parallel_ml.notify.secret_parts import secrets_in
 from parallel_ml.notify.settings import NotificationSettings
 from parallel_ml.training_monitor.log import MonitorLog
 
 CONFIG = "notifier_config.yaml"
-OUTBOX = ".outbox"
 
 
 def read_settings(named: Path | str | None) -> NotificationSettings:
@@ -58,21 +60,23 @@ class Courier:
     """Sends the messages of one monitoring. No method raises for what a network, a provider or a channel does."""
 
     def __init__(
-        self, outbox: Path, notes: MonitorLog, settings: NotificationSettings | None, notifiers: Sequence[Notifier] = ()
+        self, left: Left, notes: MonitorLog, settings: NotificationSettings | None, notifiers: Sequence[Notifier] = ()
     ) -> None:
         """Make the channels.
 
         Args:
-            outbox: The folder above those of each monitoring's messages.
+            left: The folder above those of each monitoring's messages.
             notes: Where replies are told.
             settings: The channels of a file, or None.
             notifiers: The user's own.
         """
-        self._outbox, self._notes, self._notifiers = outbox, notes, tuple(notifiers)
+        self._left, self._notes = left, notes
         self.settings = settings or NotificationSettings()
-        self._routes = self._made_routes()
         self.language = self.settings.language
-        self.scrubber = Scrubber(_secrets([channel.options for channel in self.settings.channels]))
+        channels = [one for one in notifiers if _is_channel(one)]
+        self._notifiers = [one for one in notifiers if one not in channels]
+        self._routes = [*self._made_routes(), *(self._own_route(cast("Channel", one)) for one in channels)]
+        self.scrubber = Scrubber(secrets_in([channel.options for channel in self.settings.channels]))
 
     @property
     def is_idle(self) -> bool:
@@ -81,7 +85,7 @@ class Courier:
 
     def send_left(self) -> None:
         """Begin to send what earlier monitors left, in a thread of its own."""
-        if self._routes and self._outbox.is_dir():
+        if self._routes and self._left.folder.is_dir():
             threading.Thread(target=self._send_left, name="parallel_ml-left-messages", daemon=True).start()
 
     def send(self, key: str, message: Message, deadline_s: float = DEADLINE_S) -> None:
@@ -96,7 +100,8 @@ class Courier:
         until = time.monotonic() + deadline_s
         work: list[Callable[[], object]] = []
         if self._routes:
-            work.append(functools.partial(self._deliver, self._outbox / key, message, deadline_s))
+            self._left.remember(os.environ)
+            work.append(functools.partial(self._deliver, self._left.folder / key, message, deadline_s))
         work += [functools.partial(self._tell, notifier, message) for notifier in self._notifiers]
         threads = [threading.Thread(target=task, name="parallel_ml-message", daemon=True) for task in work]
         for thread in threads:
@@ -108,8 +113,8 @@ class Courier:
 
     def _send_left(self) -> None:
         try:
-            for folder in sorted(path for path in self._outbox.iterdir() if path.is_dir()):
-                if waiting(folder) and not self._deliver(folder):
+            for folder in self._left.outboxes():
+                if not self._deliver(folder):
                     return
         except Exception as error:  # noqa: BLE001 - nobody waits for this thread
             self._notes.problem("messages of an earlier training could not be sent", error)
@@ -131,10 +136,18 @@ class Courier:
             ]
         return routes
 
+    def _own_route(self, channel: Channel) -> Route:
+        """Return the way to a channel that the user's program made.
+
+        Its name tells it from others in the outbox: what is left is sent by a monitor that has the same one, alone.
+        """
+        endpoint = getattr(channel, "endpoint", "")
+        return Route(channel, language=self.language, name=f"{channel.name}-{endpoint[:8] or 'own'}")
+
     def _deliver(self, folder: Path, message: Message | None = None, deadline_s: float = DEADLINE_S) -> bool:
         """Send what is in an outbox, and one message more; return whether nothing is left."""
         try:
-            dispatcher = Dispatcher(folder, self._routes, say=self._notes.problem)
+            dispatcher = Dispatcher(folder, self._routes, say=self._notes.problem, shared=shared_folder(os.environ))
         except StoreError as error:
             if message is not None:
                 self._notes.problem(f"no messages: {error}")
@@ -144,11 +157,16 @@ class Courier:
         dispatcher.start()
         left = dispatcher.close(deadline_s)
         self._notes.info(f"messages sent: {dispatcher.sent}")
+        if any(one.waiting for one in left):
+            self._left.remember(os.environ)  # another monitor that was through may have made it forgotten
         for one in left:
-            later = ", and is tried again when the next monitor starts" if one.waiting else ""
-            self._notes.problem(f"{one.channel}: not delivered: {one.reason}{later}")
-        if not left:
-            shutil.rmtree(folder, ignore_errors=True)
+            later = "; the next monitor sends it, or: parallel-ml notify flush" if one.waiting else ""
+            tell = self._notes.info if one.quiet_until else self._notes.problem
+            tell(f"{one.line}{later}")
+        if any(one.waiting for one in left):
+            return False
+        shutil.rmtree(folder, ignore_errors=True)
+        self._left.forget_if_empty(os.environ)
         return not left
 
     def _tell(self, notifier: Notifier, message: Message) -> None:
@@ -170,12 +188,6 @@ class Courier:
         return notifier.send(message.title, text, level=message.level.value)
 
 
-def _secrets(value: object) -> list[str]:
-    """Return every secret in the settings of channels."""
-    if isinstance(value, Secret):
-        return [value.reveal()]
-    if isinstance(value, Mapping):
-        return [secret for item in value.values() for secret in _secrets(item)]
-    if isinstance(value, (list, tuple)):
-        return [secret for item in value for secret in _secrets(item)]
-    return []
+def _is_channel(notifier: Notifier) -> bool:
+    """Whether a notifier is more than `send`: then its messages wait on disk, and keep to its limits."""
+    return all(hasattr(notifier, name) for name in ("deliver", "limits", "name", "preview"))

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from parallel_ml.errors import ParallelMLError
 from parallel_ml.notify.channel import Notifier
+from parallel_ml.notify.left import OUTBOX, Left
 from parallel_ml.notify.settings import NotificationSettings
 from parallel_ml.training_monitor.log import MonitorLog
 from parallel_ml.training_monitor.messages import end_message
 from parallel_ml.training_monitor.report import ReportGenerator
-from parallel_ml.training_monitor.sending import OUTBOX, Courier, found_settings, read_settings
+from parallel_ml.training_monitor.sending import Courier, found_settings, read_settings
 
 if TYPE_CHECKING:
     from parallel_ml.training_monitor.session import Session
@@ -36,12 +37,14 @@ class Places:
 
     Attributes:
         settings: Those of a file that was named; None looks for `./notifier_config.yaml` at each start.
+        config: That file.
     """
 
     settings: NotificationSettings | None
     report_dir: Path
     log_file: Path
     notifiers: tuple[Notifier, ...]
+    config: Path | None = None
 
     @classmethod
     def checked(
@@ -54,16 +57,18 @@ class Places:
         """
         if config is None:
             return cls(None, report_dir, log_file, notifiers)
-        return cls(read_settings(config), report_dir, log_file, notifiers)
+        return cls(read_settings(config), report_dir, log_file, notifiers, Path(config))
 
     def opened(self, model_name: str) -> Opened:
         """Return the places of one watching; a training that changes its folder later does not move them."""
-        report_dir, log_file = self.report_dir, self.log_file
+        report_dir, log_file, cwd, config = self.report_dir, self.log_file, Path(), self.config
         with contextlib.suppress(OSError):  # the folder we are in was removed
-            report_dir, log_file = report_dir.absolute(), log_file.absolute()
+            report_dir, log_file, cwd = report_dir.absolute(), log_file.absolute(), Path.cwd()
+            config = config and config.absolute()
         notes = MonitorLog(log_file, model_name)
         settings = self.settings if self.settings is not None else _found_settings(notes)
-        return Opened(report_dir, notes, Courier(report_dir / OUTBOX, notes, settings, self.notifiers))
+        left = Left(report_dir / OUTBOX, cwd, None if config is None else str(config))
+        return Opened(report_dir, notes, Courier(left, notes, settings, self.notifiers))
 
 
 def tell(metrics: dict[str, Any], session: Session, generator: Any) -> None:

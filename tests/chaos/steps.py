@@ -21,6 +21,17 @@ def _die_at(left):
     wrap(subprocess.Popen, "_execute_child")
 """
 
+_FORKED = """
+from parallel_ml.runtime.shim import guard
+_main = guard.main
+def _dying(*given):
+    exec({code!r}, {{}})
+    return _main(*given)
+guard.main = _dying
+from_command_line()
+"""
+"""What an image runs: each shim that it forks is prepared to die."""
+
 
 def supervisor_dies_at(step: int) -> str:
     """Return the prelude of a supervisor that is killed right before its `step`-th such call."""
@@ -32,4 +43,8 @@ def shims_die_at(steps: dict[str, int]) -> str:
     first = "if os.environ['PARALLEL_ML_ATTEMPT'] == '1':"
     die = f"_die_at({steps!r}.get(os.environ['PARALLEL_ML_JOB'], 0))"
     code = f"{_HOOK.format(calls=_CALLS)}\nimport os\n{first} {die}\n"
-    return f"from parallel_ml.runtime import local\nlocal._BOOT = {code!r} + local._BOOT\n"
+    forked = _FORKED.format(code=code)
+    return (
+        f"from parallel_ml.runtime import images, local\nlocal._BOOT = {code!r} + local._BOOT\n"
+        f"images.BOOT = images.BOOT.replace(' from_command_line()', {forked!r})\n"
+    )

@@ -258,5 +258,5 @@ def _victim(pid: int, run: str) -> Victim | None:
     if told.get(b"PARALLEL_ML_RUN") != run.encode() or b"PARALLEL_ML_JOB" not in told:
         return None
     is_job = JOB.name.encode() in command or b"parallel_ml.training" in command
-    role = "shim" if b"from_command_line" in command else "job" if is_job else "child"
+    role = "shim" if b"from_command_line" in command or b"parallel-ml-shim" in command else "job" if is_job else "child"
     return Victim(pid, role, told[b"PARALLEL_ML_JOB"].decode(), int(told[b"PARALLEL_ML_ATTEMPT"]))

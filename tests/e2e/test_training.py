@@ -17,6 +17,7 @@ from parallel_ml.training import devices
 from parallel_ml.training.failures import Diverged, Released, TrainingError
 from parallel_ml.training.settings import read_settings
 from parallel_ml.training.shape import Shape
+from parallel_ml.training.tasks import Classification
 from tests.e2e.trainings import ROOT, draw, history, resolve, run, start, train_here, weights
 
 Image = pytest.importorskip("PIL.Image")
@@ -184,7 +185,7 @@ def test_a_model_of_keras_applications_is_built_without_weights(tmp_path: Path) 
 
     settings = read_settings(resolve(tmp_path, tmp_path, model="MobileNetV2", hidden_units=None)).model
     side = size_limits("MobileNetV2")[0]
-    built = build_model(settings, Shape(side, side, 1), 3, 100)
+    built = build_model(settings, Shape(side, side, 1), Classification(("a", "b", "c")), 100)
     assert (built.model.output_shape, built.exact_accumulation) == ((None, 3), False)
     nested = [inner for layer in built.model.layers for inner in getattr(layer, "layers", [layer])]
     momenta = {layer.momentum for layer in nested if type(layer).__name__ == "BatchNormalization"}

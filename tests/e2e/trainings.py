@@ -100,7 +100,7 @@ def train_here(path: Path, stop_at: float = math.inf, place: Place | None = None
     tf.config.experimental.enable_op_determinism()
     stop: Any = StopAtLook(stop_at)
     prepared = Pipeline(settings, StopRequest(), Place()).prepare()
-    return train(settings, prepared.source, prepared.splits, len(prepared.folder.classes), stop, place or Place())
+    return train(settings, prepared.source, prepared.splits, prepared.task, stop, place or Place())
 
 
 def newest(job: Path) -> Path:

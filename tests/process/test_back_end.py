@@ -30,10 +30,10 @@ from tests.process.conftest import until
 pytestmark = pytest.mark.process
 
 
-@pytest.fixture
-def backend(tmp_path: Path) -> Iterator[LocalBackend]:
-    """Return a back end without attempts."""
-    made = LocalBackend(tmp_path / "shim.log")
+@pytest.fixture(params=[True, False], ids=["warm", "cold"])
+def backend(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[LocalBackend]:
+    """Return a back end without attempts, whose shims are forked from an image or are interpreters of their own."""
+    made = LocalBackend(tmp_path / "shim.log", warm=request.param)
     yield made
     made.close()
 
@@ -163,7 +163,8 @@ def test_a_stop_in_the_first_moment_stops(tmp_path: Path) -> None:
         backend = LocalBackend(tmp_path / "shim.log")
         files = start(backend, tmp_path / str(number), ["sleep", "60"])
         while not files.shim.exists():
-            pass
+            backend.wait(0)
+            backend.poll()
         backend.tell("a", Command.STOP)
         ended = news(backend, Ended)
         backend.close()

@@ -19,8 +19,9 @@ from typing import Any
 import pytest
 
 from parallel_ml import ParallelMLExecutor
-from parallel_ml.runtime.client import LogReader, RunClient
+from parallel_ml.runtime.client import RunClient
 from parallel_ml.runtime.local import _BOOT
+from parallel_ml.runtime.log_reader import LogReader
 from parallel_ml.store.files import read_json
 from parallel_ml.store.layout import RunLayout
 from tests.process.conftest import leftovers, survivors, until

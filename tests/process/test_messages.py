@@ -18,6 +18,9 @@ from parallel_ml.adapters.cli.main import main
 from parallel_ml.monitor.process_monitor import MonitorEvent
 from parallel_ml.notify.outbox import waiting
 from parallel_ml.store.files import read_json
+from parallel_ml.training_monitor import TrainingMonitor
+from parallel_ml.training_monitor.messages import end_message
+from parallel_ml.training_monitor.session import empty_metrics
 from tests.process.conftest import until
 from tests.process.test_runtime import layout_of
 
@@ -175,6 +178,27 @@ def test_what_an_older_run_could_not_send_goes_with_the_next(
     executor(write("newer", "sleep 3")).run_parallel()
     until(lambda: not waiting(layout_of(older).outbox), "what waited")
     assert {message["run"] for message in receiver.got} >= {older.get_status().run}
+
+
+def test_what_a_monitor_could_not_send_goes_with_the_next_run(
+    write: Write, executor: Make, tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the settings that it had: where they are is remembered."""
+    lab = tmp_path / "lab"
+    lab.mkdir()
+    path = settings(lab, receiver.url)
+    with monkeypatch.context() as there:
+        there.chdir(lab)
+        monitor = TrainingMonitor(notifiers=[], config=path)
+        courier = monitor._places.opened("m").courier
+        metrics = {**empty_metrics("digits"), "status": "completed"}
+        message = end_message(metrics, courier.settings, key="k", created=1.0)
+        courier.send("k", message, deadline_s=-1.0)
+    assert receiver.got == []
+    settings(tmp_path, receiver.url)
+    executor(write("newer", "sleep 3")).run_parallel()
+    until(lambda: "digits" in {message["job"] for message in receiver.got}, "what waited")
+    until(lambda: not (lab / "training_reports" / ".outbox").exists(), "the folder")
 
 
 def test_a_takeover_tells_no_alert_twice(write: Write, executor: Make, tmp_path: Path) -> None:

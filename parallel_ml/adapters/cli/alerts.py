@@ -6,13 +6,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from parallel_ml.adapters.cli import failures, screen
 from parallel_ml.adapters.cli.arguments import add_json, add_run, examples, nearest
 from parallel_ml.adapters.cli.table import Column, draw
 from parallel_ml.adapters.cli.text import safe
+from parallel_ml.core.units import format_duration
 from parallel_ml.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -21,20 +21,29 @@ if TYPE_CHECKING:
 
 ACTIONS = ("check",)
 _DID = {"stop": ", and stopped it", "pause": ", and paused it", "reduce_lr": ", and reduced the learning rate"}
+_NOT_REPLAYED = "not replayed, since they look at what is measured of the machine"
 
 
 @dataclass(frozen=True)
 class JobAlerts:
-    """What the rules would have told of one job."""
+    """What the rules would have told of one job; `began` is when it was started first, or None."""
 
     name: str
     epochs: int
     told: tuple[AlertNotification, ...]
+    began: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
-        told = [{key: value for key, value in asdict(one).items() if key not in ("id", "at")} for one in self.told]
-        return {"name": self.name, "epochs": self.epochs, "alerts": told}
+        return {"name": self.name, "epochs": self.epochs, "alerts": [self._dict_of(one) for one in self.told]}
+
+    def after_s(self, one: AlertNotification) -> float | None:
+        """Return how long after the job's start something was told, None where that is not known."""
+        return None if self.began is None else round(one.at - self.began, 3)
+
+    def _dict_of(self, one: AlertNotification) -> dict[str, Any]:
+        told = {key: value for key, value in asdict(one).items() if key not in ("id", "at")}
+        return {**told, "after_s": self.after_s(one)}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     if run_id is not None:
         print("\n".join(["", *replay_lines(rules, jobs)]))
         if left_out:
-            print(safe(f"note: not replayed, since they watch the machine and the clock: {', '.join(left_out)}"))
+            print(safe(f"note: {_NOT_REPLAYED}: {', '.join(left_out)}"))
     return 0
 
 
@@ -100,25 +109,29 @@ def replay_lines(rules: Sequence[AlertRule], jobs: Sequence[JobAlerts]) -> list[
     actions = {rule.name: rule.action.value for rule in rules}
     lines = []
     for job in jobs:
-        told = [line for one in job.told if (line := _line(one, job.name, actions[one.rule]))]
+        told = [line for one in job.told if (line := _line(one, job, actions[one.rule]))]
         lines += told or [safe(f"no rule would have fired ({job.name}, {job.epochs} epochs)")]
     return lines
 
 
-def _line(one: AlertNotification, job: str, action: str) -> str | None:
+def _line(one: AlertNotification, job: JobAlerts, action: str) -> str | None:
     if one.news == "unknown_metric":
-        return safe(f"{one.rule}: {one.summary} ({job})")
+        return safe(f"{one.rule}: {one.summary} ({job.name})")
+    after_s = job.after_s(one)
+    when = f"at epoch {one.epoch}" if one.epoch else "before the first epoch"
+    when += "" if after_s is None else f", {format_duration(after_s)} after the start"
     if one.news == "resolved":
-        return safe(f"{one.rule} would have resolved at epoch {one.epoch} ({job})")
+        return safe(f"{one.rule} would have resolved {when} ({job.name})")
     if one.news == "firing":
-        return safe(f"{one.rule} would have fired at epoch {one.epoch}{_DID.get(action, '')} ({job})")
+        return safe(f"{one.rule} would have fired {when}{_DID.get(action, '')} ({job.name})")
     return None
 
 
 def _replayed(args: argparse.Namespace, rules: Sequence[AlertRule]) -> tuple[str, list[JobAlerts]]:
-    from parallel_ml.core.alerts import replay  # noqa: PLC0415
+    from parallel_ml.core.alert_replay import replay  # noqa: PLC0415
     from parallel_ml.runtime.client import RunClient  # noqa: PLC0415
-    from parallel_ml.store.run_view import read_metrics  # noqa: PLC0415
+    from parallel_ml.store.layout import RunLayout  # noqa: PLC0415
+    from parallel_ml.store.run_past import read_past  # noqa: PLC0415
 
     client = RunClient.find(args.run, runs_dir=args.runs_dir)
     status = client.status()
@@ -130,12 +143,12 @@ def _replayed(args: argparse.Namespace, rules: Sequence[AlertRule]) -> tuple[str
     found = []
     for job in status.jobs:
         if args.job in (None, job.name):
-            points = read_metrics(Path(job.paths["metrics"] or ""))
-            found.append(JobAlerts(job.name, len(points), tuple(replay(wanted, points))))
+            past = read_past(RunLayout(client.dir), job.name)
+            found.append(JobAlerts(job.name, len(past.points), tuple(replay(wanted, past)), past.began))
     return status.run, found
 
 
 def _can_be_replayed(rule: AlertRule) -> bool:
-    from parallel_ml.core.alerts import is_about_epochs  # noqa: PLC0415
+    from parallel_ml.core.alert_replay import can_be_replayed  # noqa: PLC0415
 
-    return is_about_epochs(rule)
+    return can_be_replayed(rule)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from parallel_ml.adapters.cli.text import safe
-from parallel_ml.core.status import JobStatus
 from parallel_ml.errors import RunLocked, UsageError
-from parallel_ml.runtime.client import Order, RunClient
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from parallel_ml.core.status import JobStatus
+    from parallel_ml.runtime.client import Order, RunClient
 
 ANSWER_S = 15.0
 """A supervisor looks at its orders five times a second; one that is silent for so long is stuck."""
@@ -22,7 +26,7 @@ def give(client: RunClient, order: Order) -> None:
     Raises:
         UsageError: It was refused, or the supervisor does not answer.
     """
-    if client.status().supervisor == "gone":
+    if client.brief_status().supervisor == "gone":
         _be_the_supervisor(client, order)
     await_answer(client, order)
 
@@ -47,7 +51,7 @@ def wait_for(client: RunClient, names: list[str], there: Callable[[JobStatus], b
         UsageError: The supervisor went away meanwhile.
     """
     while True:
-        status = client.status()
+        status = client.brief_status()
         jobs = [job for job in status.jobs if job.name in names]
         if all(map(there, jobs)):
             return jobs

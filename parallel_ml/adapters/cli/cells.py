@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from parallel_ml.adapters.cli.table import Column, Note
 from parallel_ml.adapters.cli.text import ago, number, safe
-from parallel_ml.core.status import JobResult, JobStatus, RunStatus
+from parallel_ml.core.comparison import finite
+from parallel_ml.core.status import JobStatus, RunStatus
 from parallel_ml.core.units import MIB, format_duration, format_size
 
 FINISHED = frozenset({"completed", "failed", "stopped"})
@@ -65,35 +65,6 @@ def marked(names: Iterable[str], best: str | None) -> list[str]:
     return [f"{safe(name)} *" if name == best else safe(name) for name in names]
 
 
-def best_job(
-    jobs: Sequence[JobStatus] | Sequence[JobResult],
-    values: Mapping[str, float | None] | None = None,
-    what: str = "val accuracy",
-    *,
-    lowest: bool = False,
-) -> tuple[str, str] | None:
-    """Return the best job, and on what it is the best; None where there is nothing to compare.
-
-    Args:
-        jobs: Those that are completed are compared, by their test accuracy if two of them have one.
-        values: Else by this, by the job's name.
-        what: What these values are.
-        lowest: The lowest of them is the best.
-    """
-    done = [job for job in jobs if job.state == "completed"]
-    tested = {job.name: finite(job.metrics.get("test_accuracy")) for job in done}
-    for name, found, choose in (("test accuracy", tested, max), (what, values or {}, min if lowest else max)):
-        known = {job.name: value for job in done if (value := found.get(job.name)) is not None}
-        if len(known) > 1:
-            return choose(known, key=known.__getitem__), name
-    return None
-
-
-def finite(value: Any) -> float | None:
-    """Return a figure that can be compared, or None."""
-    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
-
-
 def device(allocation: dict[str, Any] | None) -> str:
     """Return where a job runs or ran, and its share.
 
@@ -145,6 +116,8 @@ def memory(job: JobStatus, which: str) -> str:
         job: The job.
         which: `memory`, or `gpu_memory` for that of its cards.
     """
+    if not job.resources:
+        return ""
     found = finite(job.resources.get(f"{which}_mb"))
     return memory_peak(job, which) if found is None else _size(found)
 
@@ -172,8 +145,9 @@ def remark(job: JobStatus) -> str:
 
 def own_metrics(job: JobStatus) -> str:
     """Return the metrics of a running job that have no column."""
-    own = [f"{name} {value}" for name, value in named_metrics(job.metrics) if name not in _OWN_COLUMN]
-    return ", ".join(own) if job.state == "running" else ""
+    if job.state != "running":
+        return ""
+    return ", ".join(f"{name} {value}" for name, value in named_metrics(job.metrics) if name not in _OWN_COLUMN)
 
 
 def why(outcome: str | None, error: str | None) -> str:
@@ -216,7 +190,7 @@ def named_metrics(metrics: dict[str, Any]) -> list[tuple[str, str]]:
 def _with_nonfinite(metrics: dict[str, Any]) -> dict[str, Any]:
     """Return the metrics with the words for what is not finite in its place."""
     nonfinite = metrics.get("nonfinite")
-    return {**metrics, **(nonfinite if isinstance(nonfinite, dict) else {})}
+    return {**metrics, **nonfinite} if isinstance(nonfinite, dict) else metrics
 
 
 def counts(jobs: Iterable[JobStatus]) -> str:

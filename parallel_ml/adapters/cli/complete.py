@@ -24,6 +24,12 @@ FILES, DIRS = ":files", ":dirs"
 MOST_RUNS = 50
 _PLAIN = re.compile(r"[A-Za-z0-9._][A-Za-z0-9._-]*")
 """Names that need no quoting in any shell; others are not offered."""
+_WORDS = {
+    "format": ("html", "md", "json"),
+    "language": ("en", "zh"),
+    "shell": ("bash", "fish", "zsh"),
+}
+"""What has a few plain words for its values."""
 
 Candidate = tuple[str, str]
 
@@ -142,7 +148,9 @@ class _Line:
                 yield from self._job_names(None)
         elif what in ("job", "job_option"):
             yield from self._job_names(self._given[0] if self._given else None)
-        elif what in ("alert_file", "configs", "notify"):
+        elif what in _WORDS:
+            yield from ((word, "") for word in _WORDS[what])
+        elif what in ("alert_file", "configs", "notify", "output"):
             yield FILES, ""
         elif what in ("runs_dir", "dir"):
             yield DIRS, ""
@@ -150,8 +158,6 @@ class _Line:
             yield from (("auto", "what is there"), ("none", "the CPU"), ("sim:2x16GiB", "simulated cards"))
         elif what == "alert_action":
             yield "check", "list the rules, and replay them over a run"
-        elif what == "shell":
-            yield from ((shell, "") for shell in ("bash", "fish", "zsh"))
 
     def _run_names(self) -> Iterator[Candidate]:
         from parallel_ml.store.files import read_json  # noqa: PLC0415
@@ -182,7 +188,7 @@ class _Line:
 
 
 def _actions_of(verb: str) -> Sequence[argparse.Action]:
-    from parallel_ml.adapters.cli.arguments import Parser  # noqa: PLC0415 - a verb needs no parser to be completed
+    from parallel_ml.adapters.cli.parser import Parser  # noqa: PLC0415 - a verb needs no parser to be completed
 
     parser = Parser(verb, verbs.SUMMARIES[verb])
     verbs.load(verb).add_arguments(parser)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from parallel_ml.adapters.cli import screen
 from parallel_ml.adapters.cli.arguments import add_json, examples, program
 from parallel_ml.adapters.cli.cells import FINISHED, counts
 from parallel_ml.adapters.cli.table import Column, draw
 from parallel_ml.adapters.cli.text import ago, safe
-from parallel_ml.core.status import RunStatus
 from parallel_ml.runtime.client import UNREADABLE, list_runs
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from parallel_ml.core.status import RunStatus
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the runs."""
-    found = list_runs(args.runs_dir)
+    found = list_runs(args.runs_dir, brief=not args.json)
     if args.json:
         screen.print_json({"runs": [status.to_dict() for status in found]})
     elif found:

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from parallel_ml.adapters.cli import screen
 from parallel_ml.adapters.cli.arguments import add_json, add_run, at_least_one, examples
 from parallel_ml.adapters.cli.cells import FINISHED
-from parallel_ml.adapters.cli.colours import in_colour, job_colour
-from parallel_ml.adapters.cli.glyphs import can_draw
 from parallel_ml.adapters.cli.text import cell_width, safe, shorten
 from parallel_ml.errors import UsageError
 from parallel_ml.runtime.client import RunClient
 
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import Any
+
+    Line = tuple[str, dict[str, Any]]
+    Label = Callable[[str], str]
+    Poll = Callable[[], list[Line]]
+
 LOOK_S = 0.2
 MOST_NAME_CELLS = 24
-
-Line = tuple[str, dict[str, Any]]
-Label = Callable[[str], str]
-Poll = Callable[[], list[Line]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,8 +41,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the lines that are there, with `--follow` also those that come."""
     client, job = _meant(args)
     reader = client.follow_logs([job] if job else None)
-    jobs = [one.name for one in client.status().jobs]
-    label = _labels(jobs) if job is None and len(jobs) > 1 else None
+    label = _labels(client.job_names) if job is None and len(client.job_names) > 1 else None
 
     def put(lines: Iterable[Line]) -> None:
         for line in lines:
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     sys.stdout.flush()
     warned = False
     while args.follow:
-        status = client.status()
+        status = client.brief_status()
         watched = [one.state for one in status.jobs if job in (None, one.name)]
         over = all(state in FINISHED for state in watched)
         put(_everything(reader.poll))
@@ -77,6 +77,9 @@ def _labels(jobs: Sequence[str]) -> Label:
     """Return what stands before the lines of each job: its name, aligned and in a colour of its own on a terminal."""
     if not screen.is_terminal(sys.stdout):
         return lambda job: f"{safe(job)}: "
+    from parallel_ml.adapters.cli.colours import in_colour, job_colour  # noqa: PLC0415 - only for who sees them
+    from parallel_ml.adapters.cli.glyphs import can_draw  # noqa: PLC0415
+
     cells = min(MOST_NAME_CELLS, max(map(cell_width, map(safe, jobs))))
     labels = {job: shorten(safe(job), cells) for job in jobs}
     line = " │ " if can_draw(sys.stdout.encoding) else " | "
@@ -136,7 +139,7 @@ def _meant(args: argparse.Namespace) -> tuple[RunClient, str | None]:
         newest = RunClient.find(runs_dir=args.runs_dir)
     except UsageError:
         return RunClient.find(args.run, runs_dir=args.runs_dir), None
-    names = [job.name for job in newest.status().jobs]
+    names = newest.job_names
     if args.run in names:
         return newest, args.run
     try:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import sys
-from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 from parallel_ml import __version__
-from parallel_ml.adapters.cli import failures, verbs
-from parallel_ml.adapters.cli.arguments import Parser, nearest, nearest_option, program
-from parallel_ml.adapters.cli.screen import let_go_of_stdout
+from parallel_ml.adapters.cli import verbs
+from parallel_ml.adapters.cli.arguments import nearest, nearest_option, program
+from parallel_ml.adapters.cli.plain_words import PlainWords
 from parallel_ml.errors import UsageError
 
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
 INTERRUPTED_EXIT_CODE = 130
+_RARELY = 100_000
+"""Objects between two looks for garbage."""
 
 _HELP = """\
 usage: {program} [--runs-dir DIR] VERB ...
@@ -56,9 +63,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED_EXIT_CODE
     except BrokenPipeError:  # `status | head -1`
+        from parallel_ml.adapters.cli.screen import let_go_of_stdout  # noqa: PLC0415 - rarely needed
+
         let_go_of_stdout()
         return 0
     except Exception as error:  # noqa: BLE001 - the user gets a line, not a traceback
+        from parallel_ml.adapters.cli import failures  # noqa: PLC0415 - rarely needed
+
         return failures.report(error)
     return code
 
@@ -82,9 +93,26 @@ def dispatch(words: list[str]) -> int:
     if name not in verbs.SUMMARIES:
         raise UsageError(f"no verb {name!r}", _what_was_meant(name))
     verb = verbs.load(name)
+    return verb.run(_read(name, verb, [*before, *rest]))
+
+
+def _read(name: str, verb: verbs.Verb, words: list[str]) -> argparse.Namespace:
+    """Return what the words say.
+
+    Raises:
+        UsageError: They make no sense.
+    """
+    plain: Any = PlainWords() if name in verbs.PLAIN else None
+    if plain:
+        gc.set_threshold(_RARELY)  # what a short verb makes it needs until its end
+        verb.add_arguments(plain)
+        if (found := plain.read(words)) is not None:
+            return cast("argparse.Namespace", found)
+    from parallel_ml.adapters.cli.parser import Parser  # noqa: PLC0415 - a plain command line needs no argparse
+
     parser = Parser(name, verbs.SUMMARIES[name])
     verb.add_arguments(parser)
-    return verb.run(parser.read([*before, *rest]))
+    return parser.read(words)
 
 
 def split(words: list[str]) -> tuple[list[str], str | None, list[str]]:

@@ -19,15 +19,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "what",
         choices=("test", "flush"),
         help="test: send one message by each channel and explain each provider's reply; "
-        "flush: send what waits in the outboxes of runs",
+        "flush: send what waits, of runs and of TrainingMonitor, wherever it was left",
     )
     parser.add_argument(
-        "name", nargs="?", metavar="CHANNEL|RUN", help="test: only this channel; flush: only this run (default: all)"
+        "name",
+        nargs="?",
+        metavar="CHANNEL|RUN|DIR",
+        help="test: only this channel; flush: only this run, or the reports of TrainingMonitor in this folder "
+        "(training_reports); default: all",
     )
     parser.add_argument("--dry-run", action="store_true", help="test: only print what would be sent, secrets masked")
     parser.add_argument("--notify", metavar="FILE", help="the settings (default: notifier_config.yaml)")
     add_json(parser, "what became of it")
-    examples(parser, "notify test", "notify test dingtalk --dry-run", "notify flush night")
+    examples(
+        parser, "notify test", "notify test dingtalk --dry-run", "notify flush night", "notify flush training_reports"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -75,33 +81,19 @@ def _test(args: argparse.Namespace) -> int:
 
 
 def _flush(args: argparse.Namespace) -> int:
-    """Send what waits in the outbox of one run, or of every run of the folder."""
-    from parallel_ml.notify.outbox import waiting  # noqa: PLC0415
-    from parallel_ml.runtime.client import RunClient  # noqa: PLC0415
-    from parallel_ml.runtime.messages import flush, routes_of, settings_of  # noqa: PLC0415
-    from parallel_ml.store.files import read_json  # noqa: PLC0415
-    from parallel_ml.store.layout import RunLayout  # noqa: PLC0415
-    from parallel_ml.store.runs import run_layouts, runs_folder  # noqa: PLC0415
+    """Send what waits in the outbox of one run or one folder of reports, or in all that are known."""
+    from parallel_ml.adapters.cli.flushing import Flushing  # noqa: PLC0415 - `notify --help` needs none of it
 
-    if args.name is not None:
-        layouts = [RunLayout(RunClient.find(args.name, runs_dir=args.runs_dir).dir)]
+    flushing = Flushing(args.notify, args.runs_dir)
+    if args.name is None:
+        flushing.all()
     else:
-        layouts = list(run_layouts(runs_folder(args.runs_dir, os.environ, Path.cwd()), os.environ))
-    lines: list[str] = []
-    sent, unsent = 0, []
-    for layout in layouts:
-        if not waiting(layout.outbox):
-            continue
-        plan = read_json(layout.plan) or {}
-        sources = {"file": args.notify} if args.notify else plan.get("notify") or {}
-        settings = settings_of(sources, Path(plan.get("cwd", ".")), os.environ)
-        count, left = flush(layout, routes_of(settings, lines.append), lines.append)
-        sent += count
-        unsent += [f"run {layout.dir.name}: {one.count} by {one.channel}: {one.reason}" for one in left]
+        flushing.only(args.name)
     if args.json:
-        screen.print_json({"sent": sent, "left": unsent})
-        return 1 if unsent else 0
-    for line in [*dict.fromkeys(lines), *unsent]:
+        screen.print_json({"sent": flushing.sent, "left": flushing.unsent, "quiet": flushing.quiet})
+        return 1 if flushing.unsent else 0
+    for line in [*dict.fromkeys(flushing.said), *flushing.unsent, *flushing.quiet]:
         print(safe(line), file=sys.stderr)
-    print(f"{sent} messages sent" + ("; what could not be sent is kept" if unsent else ""))
-    return 1 if unsent else 0
+    count = f"{flushing.sent} message{'' if flushing.sent == 1 else 's'} sent"
+    print(count + ("; what could not be sent is kept" if flushing.unsent else ""))
+    return 1 if flushing.unsent else 0

@@ -10,7 +10,6 @@ from parallel_ml.adapters.cli.cells import (
     elapsed,
     epochs,
     figure,
-    finite,
     job_notes,
     memory,
     metric,
@@ -20,6 +19,7 @@ from parallel_ml.adapters.cli.cells import (
 from parallel_ml.adapters.cli.glyphs import progress_bar, sparkline
 from parallel_ml.adapters.cli.table import Column, draw
 from parallel_ml.adapters.cli.text import cell_width, safe
+from parallel_ml.core.comparison import finite
 from parallel_ml.core.status import JobStatus
 
 TREND_EPOCHS = 12

@@ -21,6 +21,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--notify", metavar="FILE", help="settings for messages, in place of the configurations' own")
     parser.add_argument("--alerts", metavar="FILE", help="alert rules for all jobs, beside the configurations' own")
+    warmth = parser.add_mutually_exclusive_group()
+    warmth.add_argument(
+        "--keep-warm",
+        nargs="?",
+        const="30min",
+        metavar="TIME",
+        help="keep what has imported TensorFlow for the next run, so long after this one (30min)",
+    )
+    warmth.add_argument("--cold", action="store_true", help="start every job in an interpreter of its own")
     add_json(parser, "nothing but the status at the end")
     examples(
         parser,
@@ -50,5 +59,23 @@ def run(args: argparse.Namespace) -> int:
         snapshot=not args.no_snapshot,
         notify=args.notify,
         alerts=args.alerts,
+        warm=_warmth(args),
     )
     return drive(executor, as_json=args.json, detach=args.detach)
+
+
+def _warmth(args: argparse.Namespace) -> bool | float:
+    """Return whether jobs are forked, or for how many seconds longer they could be.
+
+    Raises:
+        UsageError: The time is none.
+    """
+    from parallel_ml.core.units import parse_duration  # noqa: PLC0415 - `run --help` needs none of it
+    from parallel_ml.errors import UsageError  # noqa: PLC0415
+
+    if args.keep_warm is None:
+        return not args.cold
+    try:
+        return parse_duration(args.keep_warm)
+    except ValueError as error:
+        raise UsageError(f"--keep-warm {args.keep_warm}: {error}") from None

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from parallel_ml.adapters.cli import screen
 from parallel_ml.adapters.cli.arguments import add_json, add_run, examples
-from parallel_ml.adapters.cli.cells import FINISHED, best_job, heading, job_columns, job_notes, staleness
-from parallel_ml.adapters.cli.colours import in_colour, styled
-from parallel_ml.adapters.cli.summary import result_lines
+from parallel_ml.adapters.cli.cells import FINISHED, heading, job_columns, job_notes, staleness
 from parallel_ml.adapters.cli.table import draw
 from parallel_ml.adapters.cli.text import ago, safe, shorten
-from parallel_ml.core.status import JobResult, RunStatus
+from parallel_ml.core.comparison import best_job
 from parallel_ml.runtime.client import RunClient
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from parallel_ml.core.status import JobResult, RunStatus
 
 LOOK_S = 1.0
 MOST_COMPARED = 40
@@ -36,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     if args.watch and not args.json and screen.is_terminal(sys.stdout):
         return _watch(client)
     while True:
-        status = client.status()
+        status = client.status() if args.json else client.table_status()
         if args.json:
             screen.print_json(status.to_dict())
         else:
@@ -62,6 +65,8 @@ def status_lines(status: RunStatus, width: int | None = None, results: Sequence[
     if width is not None:
         lines = [shorten(line, width) for line in lines]
     if results is not None:
+        from parallel_ml.adapters.cli.summary import result_lines  # noqa: PLC0415 - only where a run has finished
+
         return [*lines, *result_lines(status, results, width)]
     best = best_job(status.jobs)
     table = draw(job_columns(status.jobs, best=best and best[0]), width, job_notes(status.jobs))
@@ -70,8 +75,14 @@ def status_lines(status: RunStatus, width: int | None = None, results: Sequence[
 
 def _lines(client: RunClient, status: RunStatus) -> list[str]:
     compared = status.state in FINISHED and len(status.jobs) <= MOST_COMPARED
+    if compared:
+        status = client.status()  # with the files that the results are read from
     lines = status_lines(status, screen.width(sys.stdout), client.results() if compared else None)
-    return [styled(line) for line in lines] if screen.is_terminal(sys.stdout) and in_colour() else lines
+    if not screen.is_terminal(sys.stdout):
+        return lines
+    from parallel_ml.adapters.cli.colours import in_colour, styled  # noqa: PLC0415 - only for who sees them
+
+    return [styled(line) for line in lines] if in_colour() else lines
 
 
 def _watch(client: RunClient) -> int:

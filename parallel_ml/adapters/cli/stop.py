@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
+from typing import TYPE_CHECKING
 
 from parallel_ml.adapters.cli import asking, screen
 from parallel_ml.adapters.cli.arguments import add_json, add_run, examples
 from parallel_ml.adapters.cli.cells import FINISHED, why
 from parallel_ml.adapters.cli.text import safe
-from parallel_ml.core.status import JobStatus
 from parallel_ml.runtime.client import RunClient
+
+if TYPE_CHECKING:
+    import argparse
+
+    from parallel_ml.core.status import JobStatus
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +33,8 @@ def run(args: argparse.Namespace) -> int:
         UsageError: There is nothing to stop.
     """
     client = RunClient.find(args.run, runs_dir=args.runs_dir)
-    wanted = [job.name for job in client.status().jobs if args.job in (None, job.name) and job.state not in FINISHED]
+    states = client.job_states()
+    wanted = [job for job in states if args.job in (None, job) and states[job] not in FINISHED]
     asking.give(client, client.stop(args.job, at_once=args.now))
     if not args.json and screen.is_terminal(sys.stdout):
         print(f"stopping {asking.some(wanted)} ...", flush=True)

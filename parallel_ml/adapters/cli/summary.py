@@ -11,42 +11,30 @@ from pathlib import Path
 
 from parallel_ml.adapters.cli.arguments import program
 from parallel_ml.adapters.cli.cells import (
-    best_job,
     counts,
     elapsed,
     epochs,
     figure,
-    finite,
     heading,
     marked,
     memory_peak,
     remark,
 )
-from parallel_ml.adapters.cli.differences import WIDEST, Rows, configs_of, difference_lines, differences
+from parallel_ml.adapters.cli.differences import WIDEST, configs_of, difference_lines
 from parallel_ml.adapters.cli.table import Column, draw
 from parallel_ml.adapters.cli.text import cell_width, number, safe
+from parallel_ml.core.comparison import best_epoch, best_job, measure_of
+from parallel_ml.core.differences import Rows, differences
 from parallel_ml.core.status import JobResult, JobStatus, RunStatus
 from parallel_ml.core.units import format_duration
-from parallel_ml.errors import StoreError
-from parallel_ml.monitor.follow import last_log_lines, parse_line
-from parallel_ml.store.layout import JobLayout
+from parallel_ml.monitor.last_errors import last_errors
+from parallel_ml.store.layout import RunLayout
 
-STDERR_LINES = 5
 MOST_ROWS = 40
 """Jobs that have a row on a terminal; of more the best, the failed, and how the others ended."""
 MOST_FAILURES = 5
 """Failed jobs whose last lines are shown; `logs` has the rest."""
-_TAIL_BYTES = 64 * 1024
 _Pair = tuple[JobStatus, JobResult]
-
-
-_MEASURES = (
-    ("val_accuracy", "val acc", "val accuracy", False),
-    ("val_loss", "val loss", "val loss", True),
-    ("train_accuracy", "accuracy", "training accuracy", False),
-    ("train_loss", "loss", "training loss", True),
-)
-"""By what the epochs of a run are compared: the first that any of its jobs tells, and whether less is better."""
 
 
 def summary_lines(status: RunStatus, results: Sequence[JobResult], width: int | None = None) -> list[str]:
@@ -65,12 +53,12 @@ def result_lines(status: RunStatus, results: Sequence[JobResult], width: int | N
     measure = measure_of(results)
     epochs_found = {result.name: best_epoch(result, measure) for result in results}
     values = {name: found and found[0] for name, found in epochs_found.items()}
-    winner = best_job(results, values, measure[2], lowest=measure[3])
+    winner = best_job(results, values, measure.what, lowest=measure.lowest)
     best, mark = (winner[0], [f"* best {winner[1]}"]) if winner else (None, [])
     pairs = list(zip(status.jobs, results, strict=True))
-    shown = pairs if width is None else _ranked(pairs, values, best, lowest=measure[3])
+    shown = pairs if width is None else _ranked(pairs, values, best, lowest=measure.lowest)
     jobs = [job for job, _ in shown]
-    table = _table(shown, epochs_found, measure[1], best)
+    table = _table(shown, epochs_found, measure.title, best)
     configs = configs_of(jobs)
     lines, told = _laid_out(table, differences(configs, [column.title for column in table]), shown, width)
     block = [] if told else ["", *difference_lines(jobs, differences(configs), best, width)]
@@ -92,46 +80,10 @@ def _laid_out(table: list[Column], rows: Rows, shown: Sequence[_Pair], width: in
     return [*draw(table, width), *below], not rows
 
 
-def measure_of(results: Sequence[JobResult]) -> tuple[str, str, str, bool]:
-    """Return by what the epochs of these jobs are compared: the metric, its title, its name, whether less is better."""
-    told = {
-        name
-        for result in results
-        for name, values in result.history.items()
-        if any(finite(value) is not None for value in values)
-    }
-    return next((measure for measure in _MEASURES if measure[0] in told), _MEASURES[0])
-
-
-def best_epoch(result: JobResult, measure: tuple[str, str, str, bool]) -> tuple[float, int | None] | None:
-    """Return the best value of a measure over all epochs, and the epoch that had it."""
-    name, _, _, lowest = measure
-    values = [finite(value) for value in result.history.get(name, [])]
-    known = [(value, place) for place, value in enumerate(values) if value is not None]
-    if not known:
-        return None
-    value, place = min(known, key=lambda one: (one[0] if lowest else -one[0], one[1]))
-    told = result.history.get("epochs", [])
-    return value, told[place] if place < len(told) else None
-
-
 def shown_path(result: JobResult) -> str:
     """Return where the model is, relative to here where it is below; "" where there is none."""
     model = result.paths.get("model")
     return _from_here(model) if model and Path(model).exists() else ""
-
-
-def last_errors(log: str | None, most: int = STDERR_LINES) -> list[str]:
-    """Return the last lines that a job wrote to its standard error."""
-    if not log:
-        return []
-    try:
-        lines = last_log_lines(Path(log), JobLayout(Path(log).parent).older_log, _TAIL_BYTES)
-    except (OSError, StoreError):
-        return []
-    records = [record for line in lines if (record := parse_line(line)) is not None]
-    texts = [safe(str(record.get("message", "")).expandtabs()) for record in records if record.get("type") == "stderr"]
-    return [text for text in texts if text.strip()][-most:]
 
 
 def _end(job: JobStatus, result: JobResult) -> str:
@@ -213,6 +165,7 @@ def _recoveries(jobs: Sequence[JobStatus]) -> list[str]:
 
 def _where(status: RunStatus) -> list[str]:
     took = _took(status)
+    report = RunLayout(Path(status.dir)).report("html")
     first = heading(status) + (f", in {format_duration(took)}" if took is not None else "")
     run = safe(status.run)
     unsent = [f"{safe(line)}; later: {program()} notify flush {run}" for line in status.undelivered]
@@ -220,6 +173,7 @@ def _where(status: RunStatus) -> list[str]:
         first,
         *unsent,
         f"see {_from_here(status.dir)}, or: {program()} status {run}",
+        *([f"the report: {_from_here(str(report))}"] if report.exists() else []),
         f"what the jobs printed: {program()} logs {run}",
     ]
 

@@ -7,9 +7,9 @@ where a column of its own would be cut, and the other rows keep their figures.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from parallel_ml.adapters.cli.text import cell_width, shorten
+from parallel_ml.records import dataclass
 
 _GAP = "  "
 _LEAST_NOTE = 8
@@ -40,7 +40,7 @@ class Column:
     @property
     def natural(self) -> int:
         """The cells that it takes uncut."""
-        return max(self.least, cell_width(self.title), *(cell_width(cell) for cell in self.cells), 0)
+        return max(self.least, *widths_of([self.title, *self.cells]))
 
     @property
     def smallest(self) -> int:
@@ -85,10 +85,12 @@ def draw(
     widths = _widths(shown, width)
     if width is not None:
         widths[:kept] = _leaving_room(shown[:kept], widths[:kept], width, note_room or _wanted(notes))
-    rows = [[column.title for column in shown], *zip(*(column.cells for column in shown), strict=True)]
-    cells = [[_cell(*one) for one in zip(row, widths, shown, strict=True)] for row in rows]
+    padded = [
+        _padded([column.title, *column.cells], cells, column) for column, cells in zip(shown, widths, strict=True)
+    ]
+    rows = list(zip(*padded, strict=True)) if padded else [()]
     noted = [Note(), *(notes or [Note()] * (len(rows) - 1))]
-    lines = [_line(row, note, kept, width).rstrip() for row, note in zip(cells, noted, strict=True)]
+    lines = [_line(row, note, kept, width).rstrip() for row, note in zip(rows, noted, strict=True)]
     return lines if width is None else [shorten(line, width) for line in lines]
 
 
@@ -137,7 +139,17 @@ def _total(widths: Sequence[int]) -> int:
     return sum(widths) + len(_GAP) * max(0, len(widths) - 1)
 
 
-def _cell(text: str, width: int, column: Column) -> str:
-    text = shorten(text, width)
-    pad = " " * (width - cell_width(text))
-    return pad + text if column.right else text + pad
+def _padded(texts: Sequence[str], width: int, column: Column) -> list[str]:
+    """Return texts cut and filled up to a width."""
+    if any(cells > width for cells in widths_of(texts)):
+        texts = [shorten(text, width) for text in texts]
+    if "".join(texts).isascii():  # thousands of rows: no width has to be counted
+        return [text.rjust(width) for text in texts] if column.right else [text.ljust(width) for text in texts]
+    filled = [" " * (width - cell_width(text)) for text in texts]
+    pairs = zip(filled, texts, strict=True) if column.right else zip(texts, filled, strict=True)
+    return [first + second for first, second in pairs]
+
+
+def widths_of(texts: Sequence[str]) -> list[int]:
+    """Return the terminal cells that each of many safe texts takes."""
+    return list(map(len if "".join(texts).isascii() else cell_width, texts))

@@ -61,8 +61,10 @@ def meaning(job: LoadedConfig) -> str:
     if config.command is not None:
         parts.append(f"runs {shorten(safe(' '.join(config.command)), LONGEST_COMMAND)}")
     elif config.model_training is not None and config.data_preprocessing is not None:
-        model = config.model_training.model or config.model_training.model_type or "cnn"
-        parts += [f"{model} on {safe(config.data_preprocessing.image_dir or '')}", f"{spec.epochs} epochs"]
+        table = config.data_preprocessing.train_data_path
+        model = config.model_training.model or config.model_training.model_type or ("mlp" if table else "cnn")
+        data = table or config.data_preprocessing.image_dir or ""
+        parts += [f"{model} on {safe(data)}", f"{spec.epochs} epochs"]
     if spec.batch_size is not None:
         parts.append(f"batch {spec.batch_size}" + (f" x {spec.accumulation}" if spec.accumulation > 1 else ""))
     parts.append(_resources(job))

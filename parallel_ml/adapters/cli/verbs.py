@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable, Sequence
 
 SUMMARIES = {
     "run": "train configurations side by side and wait for their end",
@@ -19,6 +19,7 @@ SUMMARIES = {
     "retry": "try failed or stopped jobs again, from their last checkpoint",
     "rerun": "repeat one job of a run, with its code and its seed",
     "list": "show all runs, newest first",
+    "report": "write the report of a run, or of several that are compared",
     "validate": "check configurations, start nothing",
     "gpus": "show the GPUs, what is free on them and who holds what",
     "doctor": "say what this machine offers and what to do about what is missing",
@@ -33,7 +34,10 @@ SUMMARIES = {
 HIDDEN = {"__complete": "complete"}
 """What the completion scripts call, with the module that answers: not shown, and never guessed at."""
 
-NOT_YET = frozenset({"mcp", "report", "serve"})
+PLAIN = frozenset({"list", "logs", "pause", "retry", "status", "stop"})
+"""Verbs that take words and options of the plainest kinds alone, so that it rarely takes argparse to read them."""
+
+NOT_YET = frozenset({"mcp", "serve"})
 """Verbs that are planned and not built yet: refused, never guessed at."""
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from parallel_ml.errors import MissingPackage
 from parallel_ml.notify import render
-from parallel_ml.notify.channel import BaseChannel, Fate, Limits, Reply
+from parallel_ml.notify.channel import BaseChannel, Fate, Limits, Reply, endpoint_of
 from parallel_ml.notify.channels.fitting import short_title
 from parallel_ml.notify.escape import clean
 from parallel_ml.notify.http import TIMEOUT_S
@@ -62,6 +62,7 @@ class AppriseNotifier(BaseChannel):
         self.name, self._timeout_s = name, timeout_s
         self.limits = Limits(per_minute=10, max_bytes=32 * 1024)
         self._urls = tuple(Secret(url) for url in several)
+        self.endpoint = endpoint_of("apprise", *self._urls)
         for url in self._urls:
             refuse(url)
         self._package = _apprise()

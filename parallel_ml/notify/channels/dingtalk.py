@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from parallel_ml.notify.channel import BaseChannel, Fate, Limits, Reply
+from parallel_ml.notify.channel import BaseChannel, Fate, Limits, Reply, endpoint_of
 from parallel_ml.notify.channels.answers import Dialect, Meaning, optional_secret, required_url, secrets_in, unreachable
 from parallel_ml.notify.channels.fitting import members, payload_within, short_title, text_within
 from parallel_ml.notify.http import HttpProblem, HttpReply, post_json, rebased
@@ -117,6 +117,7 @@ class DingTalkNotifier(BaseChannel):
         """
         self.name = name
         self._webhook, self._secret = required_url(webhook, "webhook"), optional_secret(secret)
+        self.endpoint = endpoint_of("dingtalk", self._webhook)
         self._keyword, self._base_url, self._clock = keyword, base_url, clock
         self._mobiles, self._user_ids, self._at_all = members(at_mobiles), members(at_user_ids), at_all
 

@@ -12,7 +12,7 @@ from email.message import EmailMessage
 from email.policy import SMTP
 
 from parallel_ml.notify import render
-from parallel_ml.notify.channel import BaseChannel, Fate, Limits, Reply
+from parallel_ml.notify.channel import BaseChannel, Fate, Limits, Reply, endpoint_of
 from parallel_ml.notify.channels.email_presets import PRESETS, preset_of
 from parallel_ml.notify.channels.smtp_replies import explain, refusals
 from parallel_ml.notify.channels.smtp_session import SSL_PORT, Server, transmit
@@ -85,6 +85,7 @@ class EmailNotifier(BaseChannel):
         self._server = Server(
             host, port, security or default_security(host, port), username or from_email, secret, context
         )
+        self.endpoint = endpoint_of("email", host, username or from_email)
 
     def deliver(self, message: Message) -> Reply:
         """Send a message; see `Channel`."""

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from parallel_ml.notify.channel import BaseChannel, Fate, Limits, Reply
+from parallel_ml.notify.channel import BaseChannel, Fate, Limits, Reply, endpoint_of
 from parallel_ml.notify.channels.answers import Dialect, Meaning, optional_secret, required_url, secrets_in, unreachable
 from parallel_ml.notify.channels.fitting import members, payload_within, short_title, text_within
 from parallel_ml.notify.http import HttpProblem, HttpReply, post_json, rebased
@@ -98,6 +98,7 @@ class FeishuNotifier(BaseChannel):
         """
         self.name = name
         self._webhook, self._secret = required_url(webhook, "webhook"), optional_secret(secret)
+        self.endpoint = endpoint_of("feishu", self._webhook)
         self._keyword, self._base_url, self._clock = keyword, base_url, clock
         mentioned = [*members(at_user_ids), *(["all"] if at_all else [])]
         self._mentions = " ".join(f"<at id={member}></at>" for member in mentioned)

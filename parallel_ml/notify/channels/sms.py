@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from string import Formatter
 
 from parallel_ml.errors import MissingPackage
-from parallel_ml.notify.channel import BaseChannel, Fate, Limits, Reply
+from parallel_ml.notify.channel import BaseChannel, Fate, Limits, Reply, endpoint_of
 from parallel_ml.notify.message import Kind, Level, Message
 from parallel_ml.notify.secret import Secret
 
@@ -127,6 +127,7 @@ class SmsChannel(BaseChannel, ABC):
         """
         self.name, self._account = name, account
         self.limits = Limits(per_day=daily_cap)
+        self.endpoint = endpoint_of(type(self).__name__, account.api_key)
         self._words = WORDS.get(language, WORDS["en"])
         self._base_url, self._now = base_url, now
         self._reached: OrderedDict[str, set[str]] = OrderedDict()

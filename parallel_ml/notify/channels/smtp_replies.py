@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 from parallel_ml.notify.channel import Fate, Reply
 from parallel_ml.notify.channels.email_presets import password_hint
-from parallel_ml.notify.channels.smtp_session import SSL_PORT, NoEncryption, Server
+from parallel_ml.notify.channels.smtp_session import SSL_PORT, NoEncryption, Server, WantsEncryption
 from parallel_ml.notify.escape import clean
 
 _LONGEST = 200
@@ -87,6 +87,11 @@ def _no_encryption(_error: Exception, _server: Server, place: str) -> Reply:
     return Reply(Fate.DISABLED, f"{place} offers no encryption, so nothing was sent to it; {hint}")
 
 
+def _wants_encryption(error: WantsEncryption, _server: Server, place: str) -> Reply:
+    hint = "set security: starttls (without it, this machine is spoken to in plain)"
+    return Reply(Fate.DISABLED, f"{place} wants an encrypted connection ({error.said[:_LONGEST]}); {hint}")
+
+
 def _not_supported(_error: Exception, server: Server, place: str) -> Reply:
     hint = "leave username and password out" if server.username else "check smtp_server and smtp_port"
     return Reply(Fate.DISABLED, f"{place} knows no log-in that we know; {hint}")
@@ -129,6 +134,7 @@ _KINDS: tuple[tuple[type[Exception], Callable[..., Reply]], ...] = (
     (smtplib.SMTPSenderRefused, _sender),
     (smtplib.SMTPResponseException, _response),
     (NoEncryption, _no_encryption),
+    (WantsEncryption, _wants_encryption),
     (smtplib.SMTPNotSupportedError, _not_supported),
     (smtplib.SMTPServerDisconnected, _disconnected),
     (ssl.SSLCertVerificationError, _certificate),

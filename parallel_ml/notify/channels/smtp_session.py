@@ -12,14 +12,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from parallel_ml.notify.http import _Bounded, _connect, is_loopback
+from parallel_ml.notify.bounded import BoundedReader, connect
+from parallel_ml.notify.escape import clean
+from parallel_ml.notify.http import is_loopback
 from parallel_ml.notify.secret import Secret
 
 SSL_PORT = 465
+_NOT_IN_PLAIN = frozenset({503, 504, 523, 530, 538})
+"""Replies to a log-in or a sender that encryption may change (RFC 4954, RFC 3207); 535 is a wrong password."""
 
 
 class NoEncryption(smtplib.SMTPException):
     """The server offers no encryption, so nothing was told to it."""
+
+
+class WantsEncryption(smtplib.SMTPException):
+    """The server refused something in plain that it takes after STARTTLS, which it offers."""
+
+    def __init__(self, said: str) -> None:
+        """Keep what it said, in one line."""
+        super().__init__(said)
+        self.said = said
 
 
 @dataclass(frozen=True)
@@ -70,9 +83,10 @@ def transmit(
         session.ehlo_or_helo_if_needed()
         if server.security == "starttls":
             _encrypt(session, context)
-        if server.username and server.password:
-            session.login(server.username, server.password.reveal())
-        return session.sendmail(sender, list(recipients), data)
+        with _naming_encryption(session, server):
+            if server.username and server.password:
+                session.login(server.username, server.password.reveal())
+            return session.sendmail(sender, list(recipients), data)
 
 
 def _encrypt(session: _Session, context: ssl.SSLContext) -> None:
@@ -83,6 +97,27 @@ def _encrypt(session: _Session, context: ssl.SSLContext) -> None:
     if code != 220:
         raise smtplib.SMTPResponseException(code, said)
     session.ehlo_or_helo_if_needed()
+
+
+@contextlib.contextmanager
+def _naming_encryption(session: _Session, server: Server) -> Iterator[None]:
+    """Raise `WantsEncryption` where a server that offers STARTTLS refuses a log-in or a sender without it.
+
+    Many list AUTH among what they offer only once the connection is encrypted.
+    """
+    if server.security != "plain" or not session.has_extn("starttls"):
+        yield
+        return
+    try:
+        yield
+    except smtplib.SMTPNotSupportedError as error:
+        raise WantsEncryption(clean(str(error))) from error
+    except smtplib.SMTPResponseException as error:
+        if error.smtp_code not in _NOT_IN_PLAIN:
+            raise
+        said = error.smtp_error
+        words = said.decode("utf-8", "replace") if isinstance(said, bytes) else said
+        raise WantsEncryption(clean(f"{error.smtp_code} {words}")) from error
 
 
 class _Session(smtplib.SMTP):
@@ -96,7 +131,7 @@ class _Session(smtplib.SMTP):
         self._deadline = deadline
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:  # noqa: ARG002 - the library's signature
-        connection = _connect(self._deadline, (host, port))
+        connection = connect((host, port), self._deadline)
         if self._tls_from_start is None:
             return connection
         try:
@@ -113,7 +148,7 @@ class _Session(smtplib.SMTP):
     def getreply(self) -> tuple[int, bytes]:
         if self.file is None and self.sock is not None:
             raw = self.sock.makefile("rb", buffering=0)
-            self.file = io.BufferedReader(_Bounded(raw, self.sock, self._deadline))
+            self.file = io.BufferedReader(BoundedReader(raw, self.sock, self._deadline))
         try:
             return super().getreply()
         except smtplib.SMTPServerDisconnected:

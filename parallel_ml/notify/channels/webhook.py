@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from parallel_ml.notify import render
-from parallel_ml.notify.channel import BaseChannel, Fate, Limits, Reply
+from parallel_ml.notify.channel import BaseChannel, Fate, Limits, Reply, endpoint_of
 from parallel_ml.notify.channels.answers import optional_secret, required_url, unreachable
 from parallel_ml.notify.escape import clean
 from parallel_ml.notify.http import HttpProblem, HttpReply, json_bytes, request
@@ -68,6 +68,7 @@ class WebhookNotifier(BaseChannel):
         self.name = name
         self.limits = Limits(max_bytes=64 * 1024)
         self._url, self._secret, self._clock = required_url(url, "url"), optional_secret(secret), clock
+        self.endpoint = endpoint_of("webhook", self._url)
         if self._secret is not None:
             _key(self._secret)  # raises now rather than later
         self._headers = {header: Secret(value) for header, value in (headers or {}).items()}

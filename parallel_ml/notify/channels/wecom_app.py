@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from parallel_ml.errors import UsageError
-from parallel_ml.notify.channel import BaseChannel, Fate, Limits, Reply
+from parallel_ml.notify.channel import BaseChannel, Fate, Limits, Reply, endpoint_of
 from parallel_ml.notify.channels.answers import Dialect, Meaning, optional_secret, unreachable
 from parallel_ml.notify.channels.fitting import members, text_within
 from parallel_ml.notify.escape import clean
@@ -119,6 +119,7 @@ class WeComAppNotifier(BaseChannel):
         if self._given is None and not (corp_id and self._secret):
             raise UsageError("a WeCom application needs `corp_id` and `secret`, or an `access_token`")
         self._agent_id = _number(agent_id)
+        self.endpoint = endpoint_of("wecom_app", corp_id, str(self._agent_id), self._given)
         self._to_user = "|".join(members(to_user)) or "@all"
         self._keyword, self._timeout_s, self._clock = keyword, timeout_s, clock
         self._server = (base_url or SERVER).rstrip("/")

@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from parallel_ml.notify.channel import BaseChannel, Fate, Limits, Reply
+from parallel_ml.notify.channel import BaseChannel, Fate, Limits, Reply, endpoint_of
 from parallel_ml.notify.channels.answers import Dialect, Meaning, required_url, secrets_in, unreachable
 from parallel_ml.notify.channels.fitting import members, text_within
 from parallel_ml.notify.http import HttpProblem, post_json, rebased
@@ -77,6 +77,7 @@ class WeComRobotNotifier(BaseChannel):
         """
         self.name = name
         self._webhook = required_url(webhook, "webhook")
+        self.endpoint = endpoint_of("wecom", self._webhook)
         self._keyword, self._base_url = keyword, base_url
         self._mobiles, self._user_ids, self._at_all = members(at_mobiles), members(at_user_ids), at_all
         self._as_text = bool(self._mobiles or at_all)

@@ -11,7 +11,8 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, NoReturn, Protocol
 
 from parallel_ml.runtime.shim import oom, tree
 from parallel_ml.runtime.shim.lines import LineSplitter
@@ -20,6 +21,7 @@ from parallel_ml.runtime.shim.log import LogWriter
 from parallel_ml.runtime.shim.metrics import MetricsWriter
 from parallel_ml.runtime.shim.orders import Orders
 from parallel_ml.runtime.shim.output_metrics import OutputMetrics
+from parallel_ml.runtime.shim.records import TICK_S, lock, write, write_once
 from parallel_ml.runtime.shim.tail import Tail
 
 LEFTOVER_GRACE_S = 2.0
@@ -30,17 +32,28 @@ DRAIN_S = 5.0
 MAX_ERROR_CHARACTERS = 500
 PIPE_BYTES = 1 << 20
 """A job that prints much waits less often for its shim."""
-_COMPLAINED: set[str] = set()
-TICK_S = 1.0
-"""Orders are looked for this often even when nobody nudges (a signal does not reach across hosts)."""
 
 
-def main(attempt_dir: str, wake: int) -> int:
+class Origin(Protocol):
+    """What this process was forked from: it can run a program in a fork of this process, without loading anything.
+
+    Attributes:
+        key: What has been loaded.
+    """
+
+    key: str
+
+    def enter(self, entry: dict[str, Any], argv: list[str], env: dict[str, str]) -> NoReturn:
+        """Be the program in this process, which was forked for it."""
+
+
+def main(attempt_dir: str, wake: int, origin: Origin | None = None) -> int:
     """Guard one attempt to its end; return the shim's exit code.
 
     Args:
         attempt_dir: The attempt's folder, with `start.json` in it.
         wake: A pipe to the back end, written to when something is worth a look; it need not be read.
+        origin: What this process was forked from, or None for an interpreter of its own.
     """
     os.set_inheritable(wake, False)
     os.set_blocking(wake, False)
@@ -50,7 +63,7 @@ def main(attempt_dir: str, wake: int) -> int:
         return 0
     with open(f"{attempt_dir}/start.json", encoding="utf-8") as stream:
         plan = json.load(stream)
-        return Guard(attempt_dir, plan, wake, locked=_lock(stream.fileno())).run()
+        return Guard(attempt_dir, plan, wake, locked=lock(stream.fileno()), origin=origin).run()
 
 
 def claim(attempt_dir: str) -> bool:
@@ -59,7 +72,7 @@ def claim(attempt_dir: str) -> bool:
     link(2) makes the claim: it fails when the name exists, also on NFS, so spawning twice runs once.
     """
     path, temporary = f"{attempt_dir}/shim.json", f"{attempt_dir}/.shim.{os.getpid()}.tmp"
-    _write(temporary, {"shim": tree.identity(os.getpid()), "process": None})
+    write(temporary, {"shim": tree.identity(os.getpid()), "process": None})
     try:
         os.link(temporary, path)
     except FileExistsError:
@@ -72,9 +85,14 @@ def claim(attempt_dir: str) -> bool:
 class Guard:
     """One attempt, from start to end."""
 
-    def __init__(self, attempt_dir: str, plan: dict[str, Any], wake: int, *, locked: bool) -> None:
+    def __init__(
+        self, attempt_dir: str, plan: dict[str, Any], wake: int, *, locked: bool, origin: Origin | None = None
+    ) -> None:
         """Prepare; nothing is started yet."""
         self.locked = locked
+        self.origin = origin if origin is not None and plan.get("image") == origin.key else None
+        self.unproven_until: float | None = None
+        self.hung = False
         self.dir, self.plan, self.wake = attempt_dir, plan, wake
         self.selector = selectors.DefaultSelector()
         self.log = LogWriter(
@@ -101,27 +119,58 @@ class Guard:
         """Guard the attempt to its end."""
         self._catch_signals()
         tree.become_subreaper()
-        name = f"parallel-ml-{self.plan['token']}"
-        Link(name, self.selector, self._on_message)
-        outs = [self._pipe("stdout"), self._pipe("stderr")]
-        env = {**os.environ, "PARALLEL_ML_SOCKET": name}
-        pid, failure = tree.start(self.plan["argv"], env, self.plan["cwd"], *outs)
-        for handle in outs:
-            os.close(handle)
+        self.socket = f"parallel-ml-{self.plan['token']}"
+        Link(self.socket, self.selector, self._on_message)
+        pid, failure = self._start()
         if failure is not None:
             place = failure.filename  # of a program that was copied: as the user knows it
             named = self.plan.get("program", place) if place == self.plan["argv"][0] else place
             self.log.say(f"cannot start {named}: {failure.strerror}")
             self._finish(spawn_error=f"cannot start {named}: {failure.strerror}")
             return 0
-        self.log.pid = pid
-        self.process, self.started = tree.identity(pid), time.time()
-        self._write_identity()
-        self.log.say(f"attempt {self.plan['attempt']} started, pid {pid}")
-        self._nudge()
+        self._tell_start(pid)
         status, usage = self._watch(pid)
+        if self.hung and self.orders.asked is None:
+            pid, failure = self._start()
+            if failure is None:
+                self._tell_start(pid)
+                status, usage = self._watch(pid)
         self._finish(status=status, usage=usage)
         return 0
+
+    def _start(self) -> tuple[int, OSError | None]:
+        """Start the job: in a fork of what is loaded here where that is what it needs, else as any program."""
+        outs = [self._pipe("stdout"), self._pipe("stderr")]
+        env = {**os.environ, "PARALLEL_ML_SOCKET": self.socket}
+        origin = None if self.hung else self.origin
+        enter = None if origin is None else partial(origin.enter, self.plan["entry"], self.plan["argv"], env)
+        try:
+            return tree.start(self.plan["argv"], env, self.plan["cwd"], outs[0], outs[1], enter)
+        finally:
+            for handle in outs:
+                os.close(handle)
+
+    def _tell_start(self, pid: int) -> None:
+        """Say who the job is; one that is forked from an image only when it has shown that it works."""
+        self.log.pid = pid
+        self.process, self.started = tree.identity(pid), time.time()
+        warm = self.origin is not None and not self.hung
+        self.log.say(f"attempt {self.plan['attempt']} started{' warm' if warm else ''}, pid {pid}")
+        patience_s = self.plan.get("heartbeat_s") if warm else None
+        self.unproven_until = None if patience_s is None else time.monotonic() + patience_s
+        self._prove()
+
+    def _prove(self) -> None:
+        """Tell who the job is, once that cannot change any more."""
+        if self.unproven_until is None:
+            self._write_identity()
+            self._nudge()
+
+    def _give_up_warm(self) -> None:
+        """End a job that was forked from an image and does not even begin; it is started anew, by itself."""
+        self.unproven_until, self.hung = None, True
+        self.log.say("it was started warm and does not begin: it is started anew, cold")
+        tree.signal_all(signal.SIGKILL)
 
     def _watch(self, pid: int) -> tuple[int, Any]:
         """Serve pipes, socket and orders until the training process ends; then end what it left behind."""
@@ -143,11 +192,16 @@ class Guard:
                 self.log.show(kind, splitter)
             tree.reap_strays(pid)
             self.orders.overdue()
+            if self.unproven_until is not None and time.monotonic() >= self.unproven_until:
+                self._give_up_warm()
             if self.identity_due is not None and time.monotonic() >= self.identity_due:
                 self._write_identity()
                 self._nudge()
         self.selector.unregister(ended)
         _, status, usage = os.wait4(pid, 0)
+        if self.unproven_until is not None:
+            self.unproven_until = None
+            self._prove()
         left = self._end_leftovers()
         give_up_at = time.monotonic() + DRAIN_S
         while self._serve(0.0) and time.monotonic() < give_up_at:
@@ -222,6 +276,9 @@ class Guard:
             self.output.give_way()
             done = self.metrics.write(message["data"])
             self._nudge()
+        elif message.get("type") == "up" and self.unproven_until is not None:
+            self.unproven_until = None
+            self._prove()
         elif message.get("type") == "end":
             self.said = {key: _short(message.get(key)) for key in ("outcome", "error", "place")}
         return {"ok": done, "stop": self.orders.answer(asking=message.get("type") == "ask")}
@@ -241,8 +298,9 @@ class Guard:
             "held": self.orders.held,
             "started": self.started,
             "locked": self.locked,
+            "image": None if self.origin is None else "hung" if self.hung else self.origin.key,
         }
-        written = _write_once(f"{self.dir}/shim.json", told)
+        written = write_once(f"{self.dir}/shim.json", told)
         self.identity_due = None if written else time.monotonic() + TICK_S
 
     def _catch_signals(self) -> None:
@@ -288,7 +346,7 @@ class Guard:
         good, killed = code == 0, oom.kills()
         if good and self.orders.asked is None:
             self._write_result()
-        _write(
+        write(
             f"{self.dir}/exit.json",
             {
                 "v": 1,
@@ -312,49 +370,12 @@ class Guard:
         """Make the last reported values an own program's `result.json`, unless it wrote one itself."""
         path = self.plan.get("result")
         if path and self.metrics.newest is not None and not os.path.exists(path):
-            _write(path, self.metrics.newest)
-
-
-def _lock(handle: int) -> bool:
-    """Lock a file until this process ends, by which it is known to live where its number means nothing."""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+            write(path, self.metrics.newest)
 
 
 def _short(text: object) -> str | None:
     """Return a text that fits into an event; None for what is no text."""
     return text[:MAX_ERROR_CHARACTERS] if isinstance(text, str) else None
-
-
-def _write(path: str, value: dict[str, Any]) -> None:
-    """Replace a file whole; on a full disk try again for as long as it takes, the end must not be lost."""
-    while not _write_once(path, value):
-        time.sleep(TICK_S)
-
-
-def _write_once(path: str, value: dict[str, Any]) -> bool:
-    """Replace a file whole; return False where that cannot be done now, and say why the first time."""
-    temporary = f"{path}.{os.getpid()}.tmp" if not path.endswith(".tmp") else path
-    try:
-        with open(temporary, "w", encoding="utf-8") as stream:
-            json.dump(value, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        if temporary != path:
-            os.replace(temporary, path)
-    except FileNotFoundError:  # the run's folder is gone: nobody is left to tell
-        return True
-    except OSError as error:
-        if path not in _COMPLAINED:
-            _COMPLAINED.add(path)
-            with contextlib.suppress(OSError):
-                sys.stderr.write(f"{path} cannot be written ({error.strerror}); trying again\n")
-                sys.stderr.flush()
-        return False
-    return True
 
 
 def from_command_line() -> None:

@@ -7,7 +7,8 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NoReturn
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -20,9 +21,22 @@ def become_subreaper() -> None:
 
 
 def start(
-    argv: Sequence[str], env: Mapping[str, str], cwd: str, stdout: int, stderr: int
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    cwd: str,
+    stdout: int,
+    stderr: int,
+    enter: Callable[[], NoReturn] | None = None,
 ) -> tuple[int, OSError | None]:
     """Start a program in a process group of its own that dies with this process.
+
+    Args:
+        argv: The program.
+        env: Its whole environment.
+        cwd: Its working folder.
+        stdout: Where it writes to.
+        stderr: Where it complains.
+        enter: Called in the new process instead of the program, which is not loaded then: it becomes one itself.
 
     Returns:
         Its process number, and None or why it could not be started (the process is gone then).
@@ -31,7 +45,7 @@ def start(
     told, tell = os.pipe()
     pid = os.fork()
     if pid == 0:
-        _become(argv, env, cwd, stdout, stderr, parent, tell)
+        _become(argv, env, cwd, (stdout, stderr), parent, tell, enter)
     os.close(tell)
     with os.fdopen(told, "rb") as stream:
         failure = stream.read()
@@ -43,7 +57,13 @@ def start(
 
 
 def _become(
-    argv: Sequence[str], env: Mapping[str, str], cwd: str, stdout: int, stderr: int, parent: int, tell: int
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    cwd: str,
+    outs: tuple[int, int],
+    parent: int,
+    tell: int,
+    enter: Callable[[], NoReturn] | None,
 ) -> None:
     """Turn the forked child into the program; never returns."""
     place = cwd
@@ -57,10 +77,13 @@ def _become(
         signal.set_wakeup_fd(-1)
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        os.dup2(stdout, 1)
-        os.dup2(stderr, 2)
+        os.dup2(outs[0], 1)
+        os.dup2(outs[1], 2)
         os.chdir(cwd)
         place = argv[0]
+        if enter is not None:
+            os.close(tell)
+            enter()
         os.execvpe(argv[0], list(argv), dict(env))
     except OSError as error:
         os.write(tell, f"{error.errno or errno.EIO} {place}".encode())

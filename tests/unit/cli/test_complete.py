@@ -62,6 +62,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["clean", OLD, "n"], ["night"]),
         (["clean", "--older-than", ""], []),
         (["--runs-dir", "elsewhere", "status", ""], []),
+        (["report", "--format", ""], ["html", "md", "json"]),
         (["status", "--runs-dir", "runs", "n"], ["night"]),
         (["status", "--runs-dir=elsewhere", ""], []),
         (["status", "--", "-"], []),

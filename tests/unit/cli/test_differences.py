@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from parallel_ml.adapters.cli.differences import configs_of, difference_lines, differences
+from parallel_ml.adapters.cli.differences import configs_of, difference_lines
 from parallel_ml.adapters.cli.text import cell_width, safe
+from parallel_ml.core.differences import differences
 
 if TYPE_CHECKING:
     from parallel_ml.core.status import JobStatus

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from parallel_ml.adapters.cli.cells import best_job
 from parallel_ml.adapters.cli.drive import exit_code
-from parallel_ml.adapters.cli.summary import MOST_ROWS, best_epoch, last_errors, measure_of, summary_lines
+from parallel_ml.adapters.cli.summary import MOST_ROWS, summary_lines
 from parallel_ml.adapters.cli.text import cell_width, safe
+from parallel_ml.core.comparison import best_epoch, best_job, measure_of
+from parallel_ml.monitor.last_errors import last_errors
 
 if TYPE_CHECKING:
     from parallel_ml.core.status import JobStatus

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parallel_ml.adapters.cli import arguments, cells, colours, differences, glyphs, main, table, text
+from parallel_ml.adapters.cli import arguments, cells, colours, glyphs, main, table
 from parallel_ml.adapters.cli.text import ago, cell_width, number, safe, shorten
 
 
@@ -71,9 +71,7 @@ def test_an_age_has_one_unit(seconds: float, shown: str) -> None:
     assert ago(seconds) == shown
 
 
-@pytest.mark.parametrize(
-    "module", [arguments, cells, colours, differences, glyphs, main, table, text], ids=lambda module: module.__name__
-)
+@pytest.mark.parametrize("module", [arguments, cells, colours, glyphs, main, table], ids=lambda module: module.__name__)
 def test_the_examples_are_true(module: object) -> None:
     """What the docstrings show is what comes out."""
     found = doctest.testmod(module)  # type: ignore[arg-type]  # a module

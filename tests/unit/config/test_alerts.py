@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from parallel_ml.config.alerts import AlertSettings, load_alerts, read_alerts
+from parallel_ml.config.alerts import AlertSettings, check_for_jobs, load_alerts, read_alerts
 from parallel_ml.config.yaml_text import parse
 from parallel_ml.core.alert_rules import BUILTIN, Span
 from parallel_ml.errors import ConfigError
@@ -82,6 +82,8 @@ def test_every_mistake_has_its_line_and_its_key(tmp_path: Path) -> None:
         ("alerts: {rule: []}\n", "did you mean rules?"),
         ("alerts: 3\n", "must be a list of rules"),
         ("alerts: {builtin: [nann]}\n", "must be true, false or a list"),
+        ("alerts: {builtin: [[nan]]}\n", "must be true, false or a list"),
+        ("alerts: {builtin: {nan: true}}\n", "must be true, false or a list"),
         ("model_training: {epochs: 3}\n", "has no alerts"),
         ("groups: 3\n", "a list of groups"),
         ("groups: [3]\n", "a name and rules"),
@@ -101,6 +103,14 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         load_alerts("nowhere.yaml", cwd=tmp_path)
 
 
+def test_one_file_is_read_and_no_other_passed_over(tmp_path: Path) -> None:
+    """A folder with two files is not taken for its first one."""
+    for name in ("a.yaml", "b.yaml"):
+        (tmp_path / name).write_text("- x > 1\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"means 2 files; name one, such as .*a\.yaml"):
+        load_alerts(".", cwd=tmp_path)
+
+
 def test_the_rules_of_a_job_count_before_those_of_the_run() -> None:
     """A file for the whole run gives what the job's own configuration does not."""
 
@@ -115,3 +125,21 @@ def test_the_rules_of_a_job_count_before_those_of_the_run() -> None:
     run = settings("{builtin: false, rules: [{alert: a, expr: x > 1}, y > 1]}")
     both = settings("[{alert: a, expr: x > 5}]").over(run)
     assert [(rule.name, rule.expr) for rule in both.effective()] == [("y > 1", "y > 1"), ("a", "x > 5")]
+
+
+REDUCING = "- val_loss > 2\n- alert: slower\n  expr: plateau(val_loss)\n  action: reduce_lr\n"
+
+
+def test_a_rate_that_no_job_lets_us_set_is_refused(tmp_path: Path) -> None:
+    """With the file and the line of the rule, as in a configuration of an own program."""
+    with pytest.raises(ConfigError) as caught:
+        check_for_jobs(load(tmp_path, REDUCING), {"a": False, "b": False})
+    assert str(caught.value).startswith("alerts.yaml:2: slower: reduce_lr is for the built-in training")
+
+
+def test_jobs_whose_rate_cannot_be_set_are_named(tmp_path: Path) -> None:
+    """Where others let us; nothing is said where all do, or where nothing is to be reduced."""
+    [note] = check_for_jobs(load(tmp_path, REDUCING), {"a": False, "b": True, "c": False})
+    assert note == "alert rule slower: reduce_lr does nothing for a, c, which set their learning rates themselves"
+    assert check_for_jobs(load(tmp_path, REDUCING), {"b": True}) == ()
+    assert check_for_jobs(load(tmp_path, "- val_loss > 2 -> stop\n"), {"a": False}) == ()

@@ -289,3 +289,49 @@ def test_a_nearly_full_disk_is_a_warning() -> None:
 def test_an_empty_disk_is_fine() -> None:
     """Nothing is said."""
     assert space_left(50 * GIB, Path("/runs")) == (None, None)
+
+
+TABLE = """\
+data_preprocessing:
+  train_data_path: t.csv
+  target_column: y
+  feature_columns: [size, Weight]
+model_training: {epochs: 1}
+"""
+
+
+def test_a_good_table_passes(folder: Folder) -> None:
+    """Whatever separates its columns."""
+    folder.write("t.csv", "size;Weight;y\n1;2;a\n")
+    assert warnings(folder, TABLE) == []
+
+
+@pytest.mark.parametrize(
+    ("header", "line", "key", "message", "hint"),
+    [
+        ("size,Weight,z\n", 3, "target_column", "t.csv: there is no column 'y'", "there are size, Weight, z"),
+        ("size,weight,y\n", 4, "feature_columns[1]", "t.csv: there is no column 'Weight'", "did you mean 'weight'?"),
+        ("size Weight y\n", 3, "target_column", "one column", "separate columns by a comma"),
+        ("size,size,y\n", 2, "train_data_path", "t.csv:1: names the column 'size' twice", "rename one"),
+        ("", 2, "train_data_path", "t.csv: is empty", "names its columns"),
+    ],
+)
+def test_a_table_without_its_columns_is_told(
+    folder: Folder, header: str, line: int, key: str, message: str, hint: str
+) -> None:
+    """By the line of the configuration that names what is not there, with what was probably meant."""
+    folder.write("t.csv", header)
+    problem = problems(folder, TABLE)[0]
+    assert (problem.line, problem.key) == (line, f"data_preprocessing.{key}")
+    assert message in problem.message
+    assert hint in problem.hint
+
+
+def test_a_table_that_is_not_there_is_told(folder: Folder) -> None:
+    """Both of them are looked for."""
+    folder.write("t.csv", "size,Weight,y\n")
+    (problem,) = problems(folder, TABLE.replace("model_", "  test_data_path: u.csv\nmodel_"))
+    assert (problem.key, problem.message) == (
+        "data_preprocessing.test_data_path",
+        f"{folder.path}/u.csv: there is no such file",
+    )

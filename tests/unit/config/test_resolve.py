@@ -250,3 +250,25 @@ def test_a_slip_in_a_placeholder_is_a_warning(folder: Folder) -> None:
     assert job.warnings == (
         "a.yaml:1: command: {confg} is no placeholder and goes to the program as text; did you mean {config}?",
     )
+
+
+TABLE = """\
+data_preprocessing: {train_data_path: a.csv, test_data_path: /b.csv, target_column: y, feature_columns: size}
+model_training:
+  epochs: 4
+  model_type: mlp
+  loss: mae
+  early_stopping: {monitor: val_r2}
+  learning_rate_scheduler: {type: plateau, monitor: val_mae}
+"""
+
+
+def test_the_copy_of_a_table_training(folder: Folder) -> None:
+    """Its files are absolute, its columns a list; r2 should rise and an error fall."""
+    copy = resolve(load(folder, TABLE), context())
+    data, training = copy["data_preprocessing"], copy["model_training"]
+    assert (data["train_data_path"], data["test_data_path"]) == ("/data/me/a.csv", "/b.csv")
+    assert (data["target_column"], data["feature_columns"]) == ("y", ["size"])
+    assert (training["model"], training["loss"]) == ("mlp", "mae")
+    assert training["early_stopping"]["mode"] == "max"
+    assert training["learning_rate_scheduler"]["mode"] == "min"

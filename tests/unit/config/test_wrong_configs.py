@@ -7,6 +7,7 @@ import pytest
 from tests.unit.config.conftest import SECTIONS, Folder
 
 DATA = "data_preprocessing: {image_dir: d}\n"
+TABLE = "data_preprocessing:\n  train_data_path: a.csv\n  target_column: y\n"
 TRAINING = "model_training: {epochs: 1}\n"
 PLAIN = DATA + TRAINING
 OWN = "command: [python, t.py]\n"
@@ -310,11 +311,77 @@ WRONG = {
         "not a known",
     ),
     "a sweep": (PLAIN + "sweep: {}\n", 3, "sweep", "not in this version"),
-    "a table": (
-        TRAINING + "data_preprocessing: {image_dir: d, train_data_path: a.csv}\n",
+    "images and a table": (
+        TRAINING + "data_preprocessing:\n  image_dir: d\n  train_data_path: a.csv\n",
+        4,
+        "data_preprocessing.train_data_path",
+        "is for a table, and the data are images",
+    ),
+    "a table without a target": (
+        TRAINING + "data_preprocessing: {train_data_path: a.csv}\n",
+        2,
+        "data_preprocessing.target_column",
+        "is missing",
+    ),
+    "a target without a table": (
+        TRAINING + "data_preprocessing: {target_column: y}\n",
         2,
         "data_preprocessing.train_data_path",
-        "not in this version",
+        "is missing",
+    ),
+    "an image size for a table": (
+        TRAINING + "data_preprocessing:\n  train_data_path: a.csv\n  target_column: y\n  image_size: 32\n",
+        5,
+        "data_preprocessing.image_size",
+        "is for images, and the data are a table",
+    ),
+    "a feature twice": (
+        TRAINING + TABLE + "  feature_columns:\n  - a\n  - b\n  - a\n",
+        8,
+        "data_preprocessing.feature_columns[2]",
+        "names a a second time",
+    ),
+    "the target as a feature": (
+        TRAINING + TABLE + "  feature_columns: [a, y]\n",
+        5,
+        "data_preprocessing.feature_columns[1]",
+        "names the target y",
+    ),
+    "a category that is no feature": (
+        TRAINING + TABLE + "  feature_columns: a\n  categorical_columns: b\n",
+        6,
+        "data_preprocessing.categorical_columns",
+        "names b, which is not among feature_columns",
+    ),
+    "an unknown algorithm": (
+        TRAINING + TABLE + "  algorithm_type: clasification\n",
+        5,
+        "data_preprocessing.algorithm_type",
+        "must be one of classification, regression, not 'clasification'",
+    ),
+    "a model of images for a table": (
+        TABLE + "model_training: {epochs: 1, model: cnn}\n",
+        4,
+        "model_training.model",
+        "cnn is for images",
+    ),
+    "a loss for classes": (
+        TABLE + "  algorithm_type: classification\nmodel_training: {epochs: 1, loss: mae}\n",
+        5,
+        "model_training.loss",
+        "is for a regression",
+    ),
+    "an accuracy of numbers": (
+        TABLE + "  algorithm_type: regression\nmodel_training: {epochs: 1, early_stopping: {monitor: val_accuracy}}\n",
+        5,
+        "model_training.early_stopping.monitor",
+        "a regression has no val_accuracy",
+    ),
+    "an error of images": (
+        DATA + "model_training:\n  epochs: 1\n  learning_rate_scheduler: {type: plateau, monitor: val_mae}\n",
+        4,
+        "model_training.learning_rate_scheduler.monitor",
+        "a classification has no val_mae",
     ),
     "distributed training": (
         DATA + "model_training: {epochs: 1, distribute: mirrored}\n",

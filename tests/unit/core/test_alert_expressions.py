@@ -234,8 +234,9 @@ def test_names_are_remembered_up_to_a_number() -> None:
     [
         ("risng(loss)", 1, "did you mean rising?"),
         ("loss > 1 and overfiting()", 14, "did you mean overfitting?"),
-        ("x.__class__ > 1", 1, "a dot after a name"),
-        ("x[0] > 1", 1, "square brackets"),
+        ("x.__class__ > 1", 2, "a dot after a name"),
+        ("loss .x > 1", 6, "a dot after a name"),
+        ("x[0] > 1", 2, "square brackets"),
         ("__import__('os') > 1", 1, "calls __import__"),
         ("(lambda: 1)() > 1", 2, "a function of its own"),
         ("9 ** 9 ** 9 > 1", 1, "operator that is not known"),
@@ -254,9 +255,18 @@ def test_names_are_remembered_up_to_a_number() -> None:
         ("plateau(x, mode=up)", 17, "min or max"),
         ("avg(x, 2, 3) > 1", 1, "more than it takes"),
         ("avg(x, n=3) > 1", 1, "does not take"),
+        ("rising(x, -3)", 11, "from 1 to 1000"),
+        ("overfiting", 1, "did you mean overfitting?"),
+        ("x > 1 or plateua", 10, "did you mean plateau?"),
+        ("overfitting(-3)", 13, "above 0"),
+        ("x > 1 or overfitting(2.5)", 10, "it must have a whole number"),
+        ("hang(60, silence=60)", 1, "what it does not take"),
+        ("hang(60, **x)", 1, "what it does not take"),
+        ("1 < 2", 1, "compares plain numbers"),
+        ("x > 1 or not 2 > -1", 14, "compares plain numbers"),
         ("x > 'a'", 5, "'a' where a number"),
         ("x in (1, 2)", 1, "compares with a word"),
-        ("损失 > 1 and y.z > 1", 12, "a dot after a name"),
+        ("损失 > 1 and y.z > 1", 13, "a dot after a name"),
         ("gpu_memory_mb > 8GiB", 1, "write gpu_memory"),
         ("x > 1 # comment", 7, "'#'"),
         ("  x > ", 6, "cannot be understood"),
@@ -294,3 +304,13 @@ def tried(text: str) -> bool | AlertRuleError | None:
         return error
     history = take_point(History(), {"epoch": 1, "train_loss": 1.0, "x": 2.0}, needs_of([tree]))
     return holds(tree, history, Times(1.0))
+
+
+def test_the_numbers_of_a_condition_with_a_name_may_be_named() -> None:
+    """As its signature shows them."""
+    assert parse("hang(times=7)") == parse("hang(30m, 7)")
+
+
+def test_a_time_may_have_several_parts() -> None:
+    """As everywhere in a configuration."""
+    assert parse("elapsed() > 1h30m") == parse("elapsed() > 5400")

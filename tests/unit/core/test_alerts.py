@@ -17,8 +17,6 @@ from parallel_ml.core.alerts import (
     AlertOrder,
     AlertState,
     News,
-    is_about_epochs,
-    replay,
     step,
 )
 from parallel_ml.core.codec import decode, encode
@@ -230,23 +228,6 @@ def test_samples_are_taken_with_the_grant() -> None:
     sample = {"timestamp": "2026-01-01T12:00:00.000+00:00", "gpu_memory_mb": 4100.0, "gpu_utilization": None}
     told = [job.look(now, samples=[sample], gpu_memory_granted=4000 * 2**20) for now in (0.0, 5.0, 10.0)]
     assert told == [[], [], ["gpu_over_grant firing"]]
-
-
-def test_a_replay_says_at_which_epoch() -> None:
-    """The clock is that of the epochs."""
-    points = [{"epoch": i, "val_loss": v, "time_per_epoch": 60.0} for i, v in enumerate([1.0, 3.0, 3.0, 1.0], 1)]
-    rules = make_rules(["val_loss > 2", "total_time(3m)"], builtin=False)
-    assert [(one.rule, one.news.value, one.epoch) for one in replay(rules, points)] == [
-        ("val_loss > 2", "firing", 2),
-        ("val_loss > 2", "resolved", 4),
-        ("total_time(3m)", "firing", 4),
-    ]
-
-
-def test_a_replay_knows_which_rules_it_can_judge() -> None:
-    """Those about the machine and the clock need a run that goes on."""
-    rules = make_rules(["slow_epoch", "gpu_idle", "max(gpu_utilization, 3) < 5"])
-    assert [rule.name for rule in rules if is_about_epochs(rule)] == ["nan", "slow_epoch"]
 
 
 POINT = st.fixed_dictionaries(

@@ -137,3 +137,25 @@ def test_a_file_that_shrinks_is_read_from_its_beginning(tmp_path: Path) -> None:
     path.write_bytes(b"new\n")
     growth = follower.poll()
     assert (growth.lines, growth.restarted) == ((b"new",), True)
+
+
+@pytest.mark.parametrize("again", ["more", "anew"])
+def test_a_job_that_is_followed_again_goes_on_where_it_was_left(tmp_path: Path, job_dir: Path, again: str) -> None:
+    """Nothing of its metrics was kept meanwhile: of thousands of jobs they would fill the memory."""
+    monitor, seen = ProcessMonitor(tmp_path, keep_history=True), []
+    monitor.subscribe(lambda event: seen.append(event.data["epoch"]), "epoch")
+    metrics = job_dir / "metrics.jsonl"
+    metrics.write_text(lines({"epoch": 1}, {"epoch": 2}))
+    monitor.watch("a")
+    monitor.unwatch("a")
+    assert (monitor._watched, monitor._settled) == ({}, {})
+    monitor.watch("a")
+    if again == "more":
+        with metrics.open("a") as stream:
+            stream.write(lines({"epoch": 3}))
+    else:
+        (job_dir / "new").write_text(lines({"epoch": 1}, {"epoch": 2, "loss": 0.5}))
+        (job_dir / "new").replace(metrics)
+    monitor.unwatch("a")
+    assert seen == {"more": [1, 2, 3], "anew": [1, 2, 2]}[again]
+    assert json.loads((job_dir / "history.json").read_text())["epochs"] == ([1, 2, 3] if again == "more" else [1, 2])

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from parallel_ml.notify.channel import BaseChannel, Fate, Limits, Reply
 from parallel_ml.notify.dispatcher import Dispatcher
-from parallel_ml.notify.lane import Moment, Route
 from parallel_ml.notify.message import Kind, Level, Message
+from parallel_ml.notify.moment import Moment
+from parallel_ml.notify.route import Route
 
 BEGIN = Moment(1000.0, 1_780_000_000.0)
 SENT = Reply(Fate.SENT)
@@ -43,11 +44,17 @@ class ScriptedChannel(BaseChannel):
 class Simulation:
     """A dispatcher in a time of its own; its wall clock can be set at will."""
 
-    def __init__(self, folder: Path, routes: Iterable[Route | ScriptedChannel], begin: Moment = BEGIN) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        routes: Iterable[Route | ScriptedChannel],
+        begin: Moment = BEGIN,
+        shared: Path | None = None,
+    ) -> None:
         """Open the outbox."""
         self.now, self.said = begin, list[str]()
         given = [one if isinstance(one, Route) else Route(one) for one in routes]
-        self.dispatcher = Dispatcher(folder, given, say=self.said.append, clock=lambda: self.now)
+        self.dispatcher = Dispatcher(folder, given, say=self.said.append, clock=lambda: self.now, shared=shared)
 
     def put(self, *messages: Message) -> None:
         """Hand messages over."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import signal
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -16,12 +19,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from parallel_ml.errors import StoreError
 from parallel_ml.notify.channel import Fate, Limits, Reply
 from parallel_ml.notify.dispatcher import Dispatcher
-from parallel_ml.notify.lane import EXPIRY_S, Moment, Route
+from parallel_ml.notify.lane import EXPIRY_S
 from parallel_ml.notify.message import Kind, Level, Message
+from parallel_ml.notify.moment import Moment
 from parallel_ml.notify.outbox import waiting
+from parallel_ml.notify.route import Route
 from parallel_ml.notify.settings import QuietHours
+from parallel_ml.store.files import is_locked
 from tests.unit.notify.dispatching import (
     BEGIN,
     SENT,
@@ -427,6 +434,145 @@ def test_a_provider_that_hangs_delays_nobody(tmp_path: Path) -> None:
     assert time.monotonic() - begin < 3.0
     assert left.count == 1
     release.set()
+
+
+def wait_for(is_so: Callable[[], object]) -> None:
+    """Return when something has come to pass."""
+    until = time.monotonic() + 20.0
+    while not is_so():
+        assert time.monotonic() < until
+        threading.Event().wait(0.01)
+
+
+@pytest.fixture
+def hanging() -> Iterator[Callable[[str], ScriptedChannel]]:
+    """Return what makes channels whose providers hang until the test is over, and then say yes."""
+    release = threading.Event()
+    yield lambda name: ScriptedChannel(name, answer=lambda _: SENT if release.wait(30.0) else NO_NETWORK)
+    release.set()
+
+
+def test_providers_that_hang_silence_nobody_else(tmp_path: Path, hanging: Callable[[str], ScriptedChannel]) -> None:
+    """However many hang, the others get what comes, at once; the end waits once for all of them together."""
+    good = ScriptedChannel("good")
+    stuck = [hanging(f"stuck{number}") for number in range(3)]
+    dispatcher = Dispatcher(tmp_path, [*(Route(channel) for channel in stuck), Route(good)])
+    dispatcher.start()
+    dispatcher.put(note(1, Kind.OWN))
+    wait_for(lambda: all(channel.tried for channel in stuck))
+    for number in range(2, 5):
+        dispatcher.put(note(number, Kind.OWN))
+        wait_for(lambda number=number: len(good.arrived) == number)  # type: ignore[misc]
+    begin = time.monotonic()
+    left = dispatcher.close(deadline_s=0.2)
+    assert time.monotonic() - begin < 3.0
+    assert {(one.channel, one.count, one.waiting) for one in left} == {(one.name, 4, True) for one in stuck}
+    assert len(waiting(tmp_path)) == 12
+
+
+def test_what_a_hanging_provider_takes_late_is_sent_once(tmp_path: Path) -> None:
+    """The end does not wait for it; its yes is written down when it comes, and only then may others send."""
+    release = threading.Event()
+    late = ScriptedChannel(answer=lambda _: SENT if release.wait(30.0) else NO_NETWORK)
+    dispatcher = Dispatcher(tmp_path, [Route(late)])
+    dispatcher.put(note(1, Kind.OWN))
+    (left,) = dispatcher.close(deadline_s=0.1)
+    assert left.reason == "the provider has not answered yet"
+    with pytest.raises(StoreError, match="another process"):
+        Dispatcher(tmp_path, [Route(late)])
+    release.set()
+    wait_for(lambda: not waiting(tmp_path) and not is_locked(tmp_path / "lock"))
+    assert Dispatcher(tmp_path, [Route(late)]).close(0.1) == []
+    assert len(late.tried) == 1
+
+
+def test_a_message_on_its_way_is_no_part_of_a_digest(tmp_path: Path, hanging: Callable[[str], ScriptedChannel]) -> None:
+    """Hundreds that come while a provider hangs are merged without it: it may have arrived."""
+    stuck = hanging("stuck")
+    dispatcher = Dispatcher(tmp_path, [Route(stuck)])
+    dispatcher.start()
+    dispatcher.put(note(0, Kind.OWN))
+    wait_for(lambda: stuck.tried)
+    dispatcher.put(lambda: [note(number) for number in range(1, 300)])
+    wait_for(lambda: len(waiting(tmp_path)) == 2)
+    on_its_way, merged = waiting(tmp_path)
+    assert (on_its_way.message.id, on_its_way.trying) == (note(0, Kind.OWN).id, True)
+    assert told_of([merged.message]) == {"finished": 299}
+    dispatcher.close(0.0)
+
+
+def test_a_hanging_provider_keeps_no_process_from_leaving(tmp_path: Path) -> None:
+    """What it was sending stays on disk, and so does what came after it."""
+    script = f"""
+import pathlib, threading
+from parallel_ml.notify.channel import own_message
+from parallel_ml.notify.dispatcher import Dispatcher
+from parallel_ml.notify.route import Route
+from tests.unit.notify.dispatching import ScriptedChannel
+began = threading.Event()
+def hang(_):
+    began.set()
+    threading.Event().wait()
+dispatcher = Dispatcher(pathlib.Path({str(tmp_path)!r}), [Route(ScriptedChannel(answer=hang))])
+dispatcher.start()
+dispatcher.put(own_message("first", ""))
+began.wait()
+dispatcher.put(own_message("second", ""))
+print(len(dispatcher.close(0.1)))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert (done.stdout, done.stderr) == ("1\n", "")
+    assert [(entry.message.title, entry.trying) for entry in waiting(tmp_path)] == [("first", True), ("second", False)]
+
+
+def test_ctrl_c_ends_the_last_wait(tmp_path: Path, hanging: Callable[[str], ScriptedChannel]) -> None:
+    """At once, and the messages stay on disk."""
+    stuck = hanging("stuck")
+    dispatcher = Dispatcher(tmp_path, [Route(stuck)])
+    dispatcher.start()
+    dispatcher.put(note(1, Kind.OWN))
+    wait_for(lambda: stuck.tried)
+    press = threading.Timer(0.2, signal.pthread_kill, [threading.get_ident(), signal.SIGINT])
+    press.start()
+    begin = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        dispatcher.close(deadline_s=15.0)
+    assert time.monotonic() - begin < 5.0
+    assert len(waiting(tmp_path)) == 1
+
+
+def test_quiet_hours_that_outlast_a_run_are_told(tmp_path: Path) -> None:
+    """As what waits, and for when; the next start sends it as one when they are over."""
+    local = time.localtime(BEGIN.wall)
+    minute = local.tm_hour * 60 + local.tm_min
+    robot, end = ScriptedChannel(), (minute + 60) % 1440
+    route = Route(robot, quiet_hours=QuietHours((minute - 10) % 1440, end))
+    before = Simulation(tmp_path, [route])
+    before.put(note(1), note(2))
+    before.run(60)
+    (left,) = before.dispatcher.undelivered()
+    assert left.line == f"2 messages by robot wait for {end // 60:02}:{end % 60:02} (quiet hours)"
+    before.end()
+    during = Simulation(tmp_path, [route], before.now)
+    during.run(60)
+    assert [one.quiet_until for one in during.dispatcher.undelivered()] == [left.quiet_until]
+    during.end()
+    after = Simulation(tmp_path, [route], Moment(9.0, during.now.wall + 2 * 3600.0))
+    after.run(60)
+    after.end()
+    assert told_of(robot.arrived) == {"finished": 2}
+    assert len(robot.arrived) == 1
+
+
+def test_what_waits_for_a_channel_that_never_comes_back_is_given_up(tmp_path: Path) -> None:
+    """After as many days as any other message."""
+    before = Simulation(tmp_path, [ScriptedChannel("old", answer=lambda _: NO_NETWORK)])
+    before.put(note(1))
+    before.run(5)
+    before.end()
+    after = Simulation(tmp_path, [ScriptedChannel("new")], Moment(1.0, before.now.wall + EXPIRY_S + 60.0))
+    assert after.dispatcher.undelivered() == []
+    after.end()
 
 
 def test_what_cannot_be_composed_harms_no_other(simulation: Simulation, robot: ScriptedChannel) -> None:

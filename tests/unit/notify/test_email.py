@@ -191,6 +191,28 @@ def test_a_relay_on_this_machine_needs_neither_encryption_nor_log_in() -> None:
         assert notifier.deliver(own()).fate is Fate.SENT
 
 
+@pytest.mark.parametrize("password", [PASSWORD, None])
+def test_a_server_of_this_machine_that_wants_starttls_is_told_so(
+    password: str | None, certificate: ssl.SSLContext, trusting: ssl.SSLContext
+) -> None:
+    """To localhost nothing is encrypted unless the settings say so; the hint names the setting, and it helps."""
+    with MailServer(certificate) as server:
+        reply = channel(server, trusting, security=None, password=password).deliver(own())
+        helped = channel(server, trusting, security="starttls").deliver(own())
+    assert reply.fate is Fate.DISABLED
+    assert "security: starttls" in reply.text
+    assert server.log_ins == [USER]
+    assert helped.fate is Fate.SENT
+
+
+def test_a_wrong_recipient_is_not_taken_for_missing_encryption() -> None:
+    """A server that offers STARTTLS and takes plain text says what it means itself."""
+    replies = (b"220 hi\r\n", b"250-hi\r\n250 STARTTLS\r\n", b"250 ok\r\n", b"550 nobody\r\n", b"550 nobody\r\n")
+    with Scripted(saying(*replies, b"250 ok\r\n", b"221 bye\r\n")) as server:
+        mail = EmailNotifier(USER, TO, smtp_server="127.0.0.1", smtp_port=server.port, security="plain")
+        assert "refused every recipient" in mail.deliver(own()).text
+
+
 def test_plain_text_to_another_machine_is_refused() -> None:
     """Whatever the settings say."""
     with pytest.raises(ValueError, match="show the messages to the network"):

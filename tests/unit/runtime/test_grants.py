@@ -37,3 +37,14 @@ def test_a_registry_that_hangs_is_tried_again_only_after_a_while(tmp_path: Path)
     grants.keep()
     assert grants.problem == ""
     assert Leases("other", folder).others() == ()
+
+
+def test_a_machine_without_cards_is_not_looked_at_for_each_start(tmp_path: Path) -> None:
+    """Its cores and memory are read from the system's files, which takes longer than to start a job."""
+    me = identify()
+    assert me is not None
+    grants = Grants(GPUManager(NoDevices()), Leases("run", tmp_path), RunLayout(tmp_path / "run"), me)
+    seen = grants.look([])
+    assert grants.look([]) is seen
+    grants._bare_until = time.monotonic()
+    assert grants.look([]) is not seen

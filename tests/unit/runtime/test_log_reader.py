@@ -11,8 +11,9 @@ import pytest
 
 from parallel_ml.core.events import JobFinished, RunCreated
 from parallel_ml.core.model import JobSpec, JobState
-from parallel_ml.runtime import client
-from parallel_ml.runtime.client import LogReader, RunClient
+from parallel_ml.runtime import log_reader
+from parallel_ml.runtime.client import RunClient
+from parallel_ml.runtime.log_reader import LogReader
 from parallel_ml.store.layout import RunLayout
 from parallel_ml.store.run_store import RunStore, create_run
 from parallel_ml.store.run_view import iso
@@ -24,8 +25,8 @@ Lines = list[tuple[str, dict[str, Any]]]
 @pytest.fixture
 def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunLayout:
     """Return a run of two jobs, whose logs are read in small pieces."""
-    monkeypatch.setattr(client, "LEAST_PIECE_BYTES", 4_000)
-    monkeypatch.setattr(client, "MOST_BYTES", 8_000)
+    monkeypatch.setattr(log_reader, "LEAST_PIECE_BYTES", 4_000)
+    monkeypatch.setattr(log_reader, "MOST_BYTES", 8_000)
     layout = RunLayout(tmp_path / "20260101-120000-3fa9")
     specs = tuple(JobSpec(number, name, f"{name}.yaml", "command", seed=0) for number, name in enumerate("ab"))
     create_run(layout, RunCreated(layout.dir.name, "night", specs), {}, {"a": "", "b": ""}, START)

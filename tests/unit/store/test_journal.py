@@ -120,3 +120,17 @@ def test_a_failed_append_leaves_the_log_as_it_was_and_may_be_tried_again(
     for record in read_records(path)[0]:
         fold(state, record)
     assert state.seq == 2
+
+
+def test_who_opens_a_log_is_given_what_is_in_there_but_for_half_a_decision(tmp_path: Path) -> None:
+    """The state is made of it in the same pass; events that belong together count together or not at all."""
+    path = tmp_path / "events.jsonl"
+    written(path, 2)
+    journal = Journal(path)
+    first, _ = journal.number([JobQueued("a", "this"), JobQueued("a", "and that")], 2.0, together=True)
+    journal.append([first])
+    journal.close()
+    taken: list[int] = []
+    journal = Journal(path, lambda record: taken.append(record.seq))
+    assert (taken, journal.seq, journal.end) == ([1, 2], 2, path.stat().st_size)
+    journal.close()

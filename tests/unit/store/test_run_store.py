@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from parallel_ml.core.events import JobFinished, RunCreated
-from parallel_ml.core.model import JobSpec, JobState
+from parallel_ml.core.codec import decode
+from parallel_ml.core.events import JobFinished, JobQueued, OrderDone, RunCreated, SupervisorStarted
+from parallel_ml.core.model import JobSpec, JobState, RunState
 from parallel_ml.errors import RunLocked, StoreError, UsageError
 from parallel_ml.store.files import last_lines, write_whole
+from parallel_ml.store.identity import identify
 from parallel_ml.store.layout import RunLayout
+from parallel_ml.store.new_files import write_new
 from parallel_ml.store.orders import OrderKind, drop_order, file_order, new_order, pending_orders
 from parallel_ml.store.run_store import RunStore, create_run, new_run_id
 from parallel_ml.store.run_view import RunView
@@ -188,3 +191,42 @@ def test_runs_are_found_by_id_beginning_name_directory_and_from_any_folder(layou
     chosen = runs_folder(tmp_path / "other", environ, tmp_path)
     with pytest.raises(Exception, match="no runs in"):
         find_run(chosen, None, environ)
+
+
+def test_the_cache_is_what_the_log_adds_up_to_after_each_change(layout: RunLayout) -> None:
+    """Jobs that did not change are not encoded anew, and none is forgotten or stale."""
+    store = RunStore(layout)
+    finished = [JobFinished("a", JobState.STOPPED), JobFinished("b", JobState.FAILED, 'no "room"')]
+    queued = [JobQueued("a", "again", afresh=True), OrderDone("order-1", "retry")]
+    me = identify()
+    assert me is not None
+    for number, event in enumerate([*finished, *queued, SupervisorStarted(me, 5.0, clock_set_s=60.0)]):
+        store.add([event], float(number))
+        store.flush()
+        store.snapshot(0.0, at_once=True)
+        told = json.loads(layout.state.read_text())
+        assert decode(RunState, told["state"]) == store.state
+        assert (told["v"], told["offset"]) == (1, layout.events.stat().st_size)
+        assert list(told["state"]["jobs"]) == ["a", "b"]
+    store.close()
+
+
+def test_a_run_of_many_jobs_has_each_ones_configuration_for_its_owner_alone(tmp_path: Path) -> None:
+    """They are written side by side."""
+    layout = RunLayout(tmp_path / "runs" / new_run_id(0.0))
+    specs = tuple(JobSpec(n, f"job{n}", "x.yaml", "command", seed=n) for n in range(50))
+    texts = {spec.name: f"seed: {spec.seed}\n" for spec in specs}
+    create_run(layout, RunCreated(layout.dir.name, "", specs), {}, texts, 0.0)
+    assert {spec.name: layout.job(spec.name).source.read_text() for spec in specs} == texts
+    assert {layout.job(spec.name).source.stat().st_mode & 0o777 for spec in specs} == {0o600}
+
+
+def test_a_file_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    """Among many as among few."""
+    for count in (1, 50):
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        (folder / "0").write_text("mine")
+        with pytest.raises(StoreError, match=f"writing {folder / '0'}: File exists"):
+            write_new([(folder / str(number), b"") for number in range(count)])
+        assert (folder / "0").read_text() == "mine"

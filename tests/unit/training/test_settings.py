@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from parallel_ml.training.failures import TrainingError
-from parallel_ml.training.settings import EarlyStoppingSettings, ScheduleSettings, Settings, read_settings
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from parallel_ml.training.settings import (
+    EarlyStoppingSettings,
+    ScheduleSettings,
+    Settings,
+    TableSettings,
+    read_settings,
+)
 
 
 def tree(**model_training: Any) -> dict[str, Any]:
@@ -131,3 +135,16 @@ def test_validation_and_test_may_have_a_batch_of_their_own(
     whole = tree()
     whole["data_preprocessing"] |= given
     assert read(tmp_path, whole).data.judged_at_a_time == expected
+
+
+def test_a_table_is_learned_by_mlp(tmp_path: Path) -> None:
+    """A single column may stand alone; there are no images."""
+    data = {
+        "train_data_path": "/a.csv",
+        "target_column": "y",
+        "feature_columns": "size",
+        "categorical_columns": ["zip"],
+    }
+    found = read(tmp_path, {**tree(), "data_preprocessing": data})
+    assert found.data.table == TableSettings(Path("/a.csv"), "y", ("size",), categories=("zip",))
+    assert (found.data.image_dir, found.model.model, found.model.loss) == (None, "mlp", None)

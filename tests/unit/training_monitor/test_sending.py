@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from datetime import datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from parallel_ml.adapters.cli.main import main
+from parallel_ml.notify.channel import Limits
+from parallel_ml.notify.left import Left
 from parallel_ml.notify.message import Kind
 from parallel_ml.notify.secret import Secret
 from parallel_ml.notify.settings import ChannelSettings, NotificationSettings
@@ -19,11 +27,12 @@ from parallel_ml.training_monitor.log import MonitorLog
 from parallel_ml.training_monitor.messages import end_message
 from parallel_ml.training_monitor.sending import Courier
 from parallel_ml.training_monitor.session import empty_metrics
+from tests.unit.notify.dispatching import ScriptedChannel
 
 WAIT_S = 10.0
 
 
-class Receiver(HTTPServer):
+class Receiver(ThreadingHTTPServer):
     """A program on this machine that takes what a webhook sends."""
 
     def __init__(self) -> None:
@@ -31,7 +40,8 @@ class Receiver(HTTPServer):
         super().__init__(("127.0.0.1", 0), Taking)
         self.told: list[dict[str, Any]] = []
         self.status = 200
-        self.got = threading.Event()
+        self.got, self.asked, self.hold = threading.Event(), threading.Event(), threading.Event()
+        self.hold.set()
 
 
 class Taking(BaseHTTPRequestHandler):
@@ -42,6 +52,8 @@ class Taking(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Keep the message."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.asked.set()
+        self.server.hold.wait(WAIT_S * 3)
         if self.server.status == 200:
             self.server.told.append(json.loads(body))
             self.server.got.set()
@@ -104,10 +116,10 @@ def test_a_channel_that_cannot_be_made_does_not_silence_the_others(folder: Path,
     settings = NotificationSettings(channels=(ChannelSettings("none", "no_such_type"), hook))
     log = MonitorLog(folder / "ml_notifier.log", "m")
     metrics = {**empty_metrics("m"), "status": "completed"}
-    Courier(folder / "box", log, settings).send("k", end_message(metrics, settings, key="k", created=1.0))
+    Courier(Left(folder / "box", folder), log, settings).send("k", end_message(metrics, settings, key="k", created=1.0))
     assert len(receiver.told) == 1
     assert "no messages by none" in (folder / "ml_notifier.log").read_text(encoding="utf-8")
-    assert not list((folder / "box").iterdir())
+    assert not (folder / "box").exists()
 
 
 def test_what_did_not_get_through_is_sent_by_the_next_monitor(folder: Path, receiver: Receiver) -> None:
@@ -116,7 +128,7 @@ def test_what_did_not_get_through_is_sent_by_the_next_monitor(folder: Path, rece
     receiver.status = 503
     settings = TrainingMonitor(config="notifier_config.yaml")._places.settings
     log = MonitorLog(folder / "ml_notifier.log", "m")
-    courier = Courier(folder / "training_reports" / ".outbox", log, settings)
+    courier = Courier(Left(folder / "training_reports" / ".outbox", folder), log, settings)
     metrics = {**empty_metrics("first"), "status": "completed"}
     courier.send("first", end_message(metrics, NotificationSettings(), key="first", created=1.0), deadline_s=0.1)
     assert not receiver.told
@@ -146,3 +158,108 @@ def test_figures_for_programs_are_json() -> None:
     message = end_message(metrics, NotificationSettings(), key="k", created=1.0)
     assert message.data["final_loss"] is None
     assert json.loads(json.dumps(message.data, allow_nan=False))["model_name"] == "m"
+
+
+def failed_to_send(folder: Path, receiver: Receiver, key: str = "first") -> None:
+    """Leave a message that the receiver did not take, as a monitor does."""
+    receiver.status = 503
+    courier = TrainingMonitor()._places.opened("m").courier
+    metrics = {**empty_metrics(key), "status": "completed"}
+    courier.send(key, end_message(metrics, NotificationSettings(), key=key, created=1.0), deadline_s=0.1)
+    assert list((folder / "training_reports" / ".outbox").glob("*/*.json"))
+    receiver.status = 200
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_flush_finds_what_a_monitor_left_anywhere(
+    folder: Path,
+    receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    named: bool,
+) -> None:
+    """`notify flush` sends it from any folder, with the settings that the monitor had; nothing of it is left."""
+    write_config(folder, receiver)
+    failed_to_send(folder, receiver)
+    elsewhere = folder / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    assert main(["notify", "flush", *([str(folder / "training_reports")] if named else [])]) == 0
+    assert capsys.readouterr().out == "1 message sent\n"
+    assert [told["job"] for told in receiver.told] == ["first"]
+    assert not (folder / "training_reports" / ".outbox").exists()
+    assert main(["notify", "flush"]) == 0
+    assert capsys.readouterr().out == "0 messages sent\n"
+
+
+def test_flush_says_what_it_could_not_send(
+    folder: Path, receiver: Receiver, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A place whose settings are wrong by now is named, and the others are sent."""
+    write_config(folder, receiver)
+    failed_to_send(folder, receiver)
+    other = folder / "other"
+    Left(other / ".outbox", other, "gone.yaml").remember(os.environ)
+    shutil.copytree(folder / "training_reports" / ".outbox", other / ".outbox")
+    assert main(["notify", "flush"]) == 1
+    told = capsys.readouterr()
+    assert told.out == "1 message sent; what could not be sent is kept\n"
+    assert "other: " in told.err
+    assert "gone.yaml" in told.err
+    assert len(receiver.told) == 1
+
+
+def test_quiet_hours_are_no_failure_of_a_flush(
+    folder: Path, receiver: Receiver, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It says for when the messages wait, and that is as it should be."""
+    now = datetime.now()  # noqa: DTZ005 - quiet hours are those of the clock on the wall
+    start, end = now - timedelta(hours=1), now + timedelta(hours=1)
+    write_config(folder, receiver, f'  quiet_hours: "{start:%H:%M}-{end:%H:%M}"\n')
+    TrainingMonitor().start_monitoring("digits", lambda: {"final_loss": 0.5})
+    log = (folder / "ml_notifier.log").read_text(encoding="utf-8")
+    assert f"1 message by webhook waits for {end:%H:%M} (quiet hours)" in log
+    assert main(["notify", "flush"]) == 0
+    assert f"waits for {end:%H:%M}" in capsys.readouterr().err
+    assert not receiver.told
+    write_config(folder, receiver)
+    assert main(["notify", "flush"]) == 0
+    assert len(receiver.told) == 1
+
+
+def test_nothing_secret_is_remembered(folder: Path, receiver: Receiver, clean_environment: Path) -> None:
+    """Where messages wait and where the settings are; neither a URL nor what is in the settings."""
+    write_config(folder, receiver)
+    failed_to_send(folder, receiver)
+    kept = [path for path in clean_environment.rglob("*") if path.is_file()]
+    assert kept
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in kept)
+    assert not [path for path in kept if b"127.0.0.1" in path.read_bytes()]
+
+
+def test_a_channel_of_the_users_own_keeps_to_its_limit_and_loses_nothing(folder: Path) -> None:
+    """What is too much waits on disk, for a monitor that is given the same channel."""
+    robots = [ScriptedChannel("robot", Limits(per_minute=2)) for _ in range(3)]
+    for number, robot in enumerate(robots):
+        robot.endpoint = "one"
+        courier = TrainingMonitor(notifiers=[robot])._places.opened("m").courier
+        metrics = {**empty_metrics(f"m{number}"), "status": "completed"}
+        message = end_message(metrics, NotificationSettings(), key=f"k{number}", created=1.0)
+        courier.send(f"k{number}", message, deadline_s=0.1)
+    assert [len(robot.arrived) for robot in robots] == [1, 1, 0]
+    assert len(list((folder / "training_reports" / ".outbox" / "k2").glob("*.json"))) == 1
+
+
+def test_a_monitor_that_is_killed_leaves_its_message_to_flush(folder: Path, receiver: Receiver) -> None:
+    """The message is on disk, and known of, before anything is sent."""
+    write_config(folder, receiver)
+    receiver.hold.clear()
+    script = "from parallel_ml import TrainingMonitor\nTrainingMonitor().start_monitoring('digits', lambda: {})"
+    with subprocess.Popen([sys.executable, "-c", script], cwd=folder) as training:
+        assert receiver.asked.wait(WAIT_S * 3)
+        training.kill()
+    receiver.hold.set()
+    assert main(["notify", "flush"]) == 0
+    (told,) = [one for one in receiver.told if one["data"].get("again")]  # else it is the first, which came late
+    assert told["job"] == "digits"
