@@ -172,6 +172,16 @@ def test_the_jobs_that_something_happened_to_are_told_once() -> None:
     assert again.changed() == []
 
 
+def test_a_job_that_is_tried_again_before_what_it_needs_ends_again() -> None:
+    """What it needs has failed long before, and nothing happens to that one any more."""
+    run = Run(spec(0), spec(1, depends_on=("a",)))
+    run.apply(stim.Stop("a"), 2.0)
+    assert run.state.jobs["b"].state is JobState.STOPPED
+    run.tell(m.decide(run.state, stim.Retry("b"), 3.0).events, 3.0)
+    assert names(run.index.doubtful()) == ["b"]
+    assert run.index.doubtful() == []
+
+
 def test_times_that_are_no_more_do_not_pile_up() -> None:
     """A thousand attempts with a time limit of a day each leave nothing behind."""
     run = Run(spec(0, timeout_s=86_400.0, max_attempts=2000, backoff_s=0.0))
