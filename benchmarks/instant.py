@@ -21,6 +21,9 @@ from parallel_ml.runtime.supervisor import Supervisor
 from parallel_ml.store.identity import identify
 from parallel_ml.store.run_store import RunStore
 
+WARM_UP = 10
+"""Jobs that are not counted: the first turn looks at all that there is."""
+
 
 class InstantBackend:
     """Starts nothing, and says of each job that it ran and succeeded.
@@ -32,21 +35,30 @@ class InstantBackend:
     supervisor: Supervisor
 
     def __init__(self, jobs: int) -> None:
-        """Take so many jobs, and no more."""
+        """Take so many jobs, and those of the warm-up, and no more."""
         me = identify()
         if me is None:
             message = "/proc does not know this process"
             raise RuntimeError(message)
-        self.me, self._left = me, jobs
+        self.me, self._jobs, self._started = me, jobs, 0
         self._news: list[Stimulus] = []
+        self._begun_s = self._ended_s = 0.0
 
     def start(self, launch: Launch) -> None:
         """Have the job ended."""
         started = Started(launch.job, launch.number, self.me, self.me, time.time())
         self._news += [started, Ended(launch.job, launch.number, ExitFacts(code=0))]
-        self._left -= 1
-        if self._left == 0:
+        self._started += 1
+        if self._started == WARM_UP:
+            self._begun_s = time.thread_time()
+        elif self._started == WARM_UP + self._jobs:
+            self._ended_s = time.thread_time()
             self.supervisor.leave("enough was measured")
+
+    @property
+    def ms_a_job(self) -> float:
+        """The CPU milliseconds of the supervisor's thread from one start of a job to the next, the mean."""
+        return (self._ended_s - self._begun_s) / self._jobs * 1000
 
     def adopt(self, refs: Sequence[AttemptRef]) -> None:
         """There is nothing to watch."""
@@ -88,8 +100,7 @@ def supervisor_ms(runs_dir: Path, queued: int, jobs: int) -> float:
             preparer = _Unprepared(layout, {}, gpus, {})
             monitor = ProcessMonitor(layout.dir, keep_history=True)
             backend.supervisor = Supervisor(store, grants, backend, preparer, monitor, log)
-            begun = time.thread_time()
             backend.supervisor.drive()
-            return (time.thread_time() - begun) / jobs * 1000
+        return backend.ms_a_job
     finally:
         store.close()

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.driven import driven
-from benchmarks.instant import supervisor_ms
+from benchmarks.instant import WARM_UP, supervisor_ms
 from benchmarks.made_run import queued_run
 from benchmarks.measure import Figure
 from benchmarks.table import main
@@ -51,7 +51,7 @@ def _idle(folder: Path) -> list[Figure]:
 def _a_job(folder: Path) -> list[Figure]:
     """Start and end jobs, without any process, out of ever longer queues."""
     figures: list[Figure] = []
-    for count in (ENDED, *(count for count in COUNTS if count > ENDED)):
+    for count in (ENDED + WARM_UP, *(count for count in COUNTS if count > ENDED)):
         cost_ms = supervisor_ms(folder / f"ended{count}", count, ENDED)
         figures.append(_against(figures, 0, f"CPU for a job, {count:,} queued", cost_ms, "ms", ""))
     return figures

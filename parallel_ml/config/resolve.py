@@ -173,7 +173,8 @@ def write_process_config(loaded: LoadedConfig, context: ProcessContext) -> Path:
         StoreError: It could not be written; no part of it is left.
     """
     path = context.attempt_dir / "resolved.yaml"
-    write_whole(path, dump(resolve(loaded, context)).encode(), mode=0o600)  # the values may hold secrets
+    # The values may hold secrets. After a power loss nobody reads it: the next attempt has its own.
+    write_whole(path, dump(resolve(loaded, context)).encode(), mode=0o600, durable=False)
     return path
 
 

@@ -54,7 +54,7 @@ class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's own attribute
 
 
-class _Dumper(yaml.SafeDumper):
+class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc] # the one in C is 8 times faster
     """Quotes what either version of YAML would take for something else than text."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - PyYAML's signature
@@ -63,7 +63,8 @@ class _Dumper(yaml.SafeDumper):
     def represent_text(self, data: str) -> yaml.ScalarNode:
         # PyYAML writes these line breaks of Unicode as they are, and reads a space from them.
         style = '"' if any(character in data for character in "\x85\u2028\u2029") else None
-        return self.represent_scalar(_TAG + "str", data, style=style)
+        node: yaml.ScalarNode = self.represent_scalar(_TAG + "str", data, style=style)
+        return node
 
 
 _Dumper.add_representer(str, _Dumper.represent_text)

@@ -69,4 +69,4 @@ class AttemptProvenance:
         }
         if packages != self._plan.get("packages", {}).get(interpreter):
             record["packages"] = packages
-        write_json(self._layout.job(job.name).attempt(attempt.number).provenance, record, mode=0o600)
+        write_json(self._layout.job(job.name).attempt(attempt.number).provenance, record, mode=0o600, durable=False)

@@ -96,7 +96,7 @@ class LocalBackend:
         if launch.files.shim.exists():
             self.adopt([AttemptRef(launch.job, launch.number, launch.files, started=False)])
             return
-        write_json(launch.files.start, dict(launch.plan), mode=0o600)
+        write_json(launch.files.start, dict(launch.plan), mode=0o600, durable=False)
         live = self._live[launch.job] = _Live(launch.job, launch.number, launch.files, launch=launch)
         try:
             self._begin(live, launch)

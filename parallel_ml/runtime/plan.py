@@ -160,6 +160,7 @@ def make_run(
         interpreters = {
             spec.name: _interpreter(loaded, environ) for spec, loaded in zip(specs, new.configs, strict=True)
         }
+        sources = {spec.name: loaded.snapshot() for spec, loaded in zip(specs, new.configs, strict=True)}
         plan = {
             "v": 1,
             "run": layout.dir.name,
@@ -181,16 +182,15 @@ def make_run(
                 {
                     "name": spec.name,
                     "source": spec.source,
-                    "sha256": hashlib.sha256(loaded.snapshot().encode()).hexdigest(),
+                    "sha256": hashlib.sha256(sources[spec.name].encode()).hexdigest(),
                     "seed": spec.seed,
                     "model": spec.model_path,
                     "code": numbers.get(spec.name),
                     "interpreter": interpreters[spec.name],
                 }
-                for spec, loaded in zip(specs, new.configs, strict=True)
+                for spec in specs
             ],
         }
-        sources = {spec.name: loaded.snapshot() for spec, loaded in zip(specs, new.configs, strict=True)}
         created = RunCreated(layout.dir.name, new.name, specs, new.max_parallel)
         create_run(layout, created, plan, sources, now, staged)
     except BaseException:

@@ -25,6 +25,7 @@ SUMMARIES = {
     "doctor": "say what this machine offers and what to do about what is missing",
     "notify": "try the channels for messages, and send what waits",
     "alerts": "check alert rules, and say when they would have fired in a run",
+    "metrics": "print the runs for Prometheus, or keep a file for node_exporter",
     "init": "write a commented configuration to begin with",
     "clean": "remove finished runs by age, number or size",
     "completion": "print a script that completes words in bash, zsh or fish",

@@ -72,7 +72,7 @@ def claim(attempt_dir: str) -> bool:
     link(2) makes the claim: it fails when the name exists, also on NFS, so spawning twice runs once.
     """
     path, temporary = f"{attempt_dir}/shim.json", f"{attempt_dir}/.shim.{os.getpid()}.tmp"
-    write(temporary, {"shim": tree.identity(os.getpid()), "process": None})
+    write(temporary, {"shim": tree.identity(os.getpid()), "process": None}, durable=False)
     try:
         os.link(temporary, path)
     except FileExistsError:
@@ -300,7 +300,7 @@ class Guard:
             "locked": self.locked,
             "image": None if self.origin is None else "hung" if self.hung else self.origin.key,
         }
-        written = write_once(f"{self.dir}/shim.json", told)
+        written = write_once(f"{self.dir}/shim.json", told, durable=False)
         self.identity_due = None if written else time.monotonic() + TICK_S
 
     def _catch_signals(self) -> None:

@@ -24,20 +24,24 @@ def lock(handle: int) -> bool:
     return True
 
 
-def write(path: str, value: dict[str, Any]) -> None:
+def write(path: str, value: dict[str, Any], *, durable: bool = True) -> None:
     """Replace a file whole; on a full disk try again for as long as it takes, the end must not be lost."""
-    while not write_once(path, value):
+    while not write_once(path, value, durable=durable):
         time.sleep(TICK_S)
 
 
-def write_once(path: str, value: dict[str, Any]) -> bool:
-    """Replace a file whole; return False where that cannot be done now, and say why the first time."""
+def write_once(path: str, value: dict[str, Any], *, durable: bool = True) -> bool:
+    """Replace a file whole; return False where that cannot be done now, and say why the first time.
+
+    Without `durable` a power loss may leave it empty: for what is worth nothing once this process is gone.
+    """
     temporary = f"{path}.{os.getpid()}.tmp" if not path.endswith(".tmp") else path
     try:
         with open(temporary, "w", encoding="utf-8") as stream:
             json.dump(value, stream)
             stream.flush()
-            os.fsync(stream.fileno())
+            if durable:
+                os.fsync(stream.fileno())
         if temporary != path:
             os.replace(temporary, path)
     except FileNotFoundError:  # the run's folder is gone: nobody is left to tell
