@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from parallel_ml.core.status import JobResult
     from parallel_ml.runtime.log_reader import LogReader
+    from parallel_ml.runtime.run_tail import RunTail
 
 __all__ = ["Order", "OrderReply", "RunClient", "list_runs"]
 
@@ -53,6 +54,8 @@ class RunClient:
         """
         self._layout = RunLayout(Path(run_dir))
         self._view = RunView(self._layout)
+        self._asked_from: dict[str, int] = {}
+        """Where the log ended before each order was given: no answer to it stands before that."""
 
     @classmethod
     def find(
@@ -81,6 +84,10 @@ class RunClient:
         """The run's id."""
         return self._view.state.run_id
 
+    def exists(self) -> bool:
+        """Return whether the run is still there."""
+        return self._layout.events.exists()
+
     def status(self) -> RunStatus:
         """Return the run as it stands now."""
         self._view.refresh()
@@ -95,6 +102,16 @@ class RunClient:
         """Return the same without what only the jobs' own files say: their metrics and what they take."""
         self._view.refresh()
         return self._view.status(BRIEF)
+
+    def status_of(self, jobs: Sequence[str]) -> RunStatus:
+        """Return the run as it stands now, with these of its jobs alone.
+
+        Raises:
+            UsageError: There is no such job.
+        """
+        self._view.refresh()
+        self._check_known(jobs)
+        return self._view.status(EVERYTHING, jobs)
 
     def job_states(self) -> dict[str, str]:
         """Return the state of each job by its name, in the words of `JobStatus.state`."""
@@ -180,6 +197,7 @@ class RunClient:
         if not any(allowed(job.state) for job in state.jobs.values()):
             already = f"run {self.run_id} is {state.word}"
             raise UsageError(f"{already} already" if state.finished else f"{already}: there is nothing {what}")
+        self._asked_from[order.id] = self._view.offset
         drop_order(self._layout, order)
         return order
 
@@ -199,7 +217,7 @@ class RunClient:
         from parallel_ml.store.journal import read_records  # noqa: PLC0415
 
         give_up_at = time.monotonic() + timeout_s
-        offset = 0
+        offset = self._asked_from.get(order.id, 0)
         while True:
             records, offset = read_records(self._layout.events, offset)
             for record in records:
@@ -221,11 +239,28 @@ class RunClient:
         from parallel_ml.runtime.log_reader import LogReader  # noqa: PLC0415 - only for who reads logs
 
         known = self._view.state.jobs
-        for job in jobs or ():
-            if job not in known:
-                raise UsageError(f"run {self.run_id} has no job {job}", f"its jobs: {_some(list(known))}")
+        self._check_known(jobs or ())
         wanted = list(jobs or known)
         return LogReader(self._layout, wanted, {job: known[job].spec.position for job in wanted})
+
+    def follow(self, place: str | None = None) -> RunTail:
+        """Return what tells the news of the run from a place on; None is from now on.
+
+        Raises:
+            UsageError: There is no such place in the run.
+        """
+        from parallel_ml.runtime.run_tail import RunTail, read_place  # noqa: PLC0415 - only for who follows a run
+
+        if place is not None:
+            return RunTail(self._layout, self.job_names, read_place(self._layout, self.job_names, place))
+        self._view.refresh()
+        return RunTail.from_now(self._view)
+
+    def _check_known(self, jobs: Sequence[str]) -> None:
+        known = self._view.state.jobs
+        for job in jobs:
+            if job not in known:
+                raise UsageError(f"run {self.run_id} has no job {job}", f"its jobs: {_some(list(known))}")
 
 
 def list_runs(

@@ -291,7 +291,7 @@ class ParallelMLExecutor:
             if too_late and not (view.supervised or _at_rest(view)):
                 _end(child)  # it must not drive what the user believes not to be driven
                 raise BackendError("handing the run over", f"its supervisor did not start; see {layout.log}")
-        child.returncode = 0  # it is not ours to wait for
+        threading.Thread(target=child.wait, daemon=True).start()  # should it end before us, it leaves no zombie
         return view.status()
 
     def get_status(self) -> RunStatus:

@@ -251,6 +251,7 @@ class Supervisor:
             elif isinstance(stimulus, Ended):
                 self.grants.ended(stimulus.job, stimulus.attempt)
                 self.sampler.ended(stimulus.job, stimulus.attempt)
+                self.monitor.unwatch(stimulus.job)  # its history is whole before the log says that it has ended
             self._effects += decision.effects
 
     def _with_evidence(self, ended: Ended) -> Ended:

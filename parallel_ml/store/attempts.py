@@ -19,7 +19,6 @@ from parallel_ml.store.files import is_locked, read_json
 from parallel_ml.store.identity import is_alive, is_of_this_boot
 from parallel_ml.store.layout import AttemptLayout, RunLayout
 
-
 HUNG = "hung"
 
 

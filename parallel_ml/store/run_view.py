@@ -21,7 +21,7 @@ from parallel_ml.store.files import is_locked, read_json
 from parallel_ml.store.job_status import EVERYTHING, Show, holds, iso, job_status, last_metrics, read_metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from typing import Any
 
     from parallel_ml.core.model import Job
@@ -66,11 +66,21 @@ class RunView:
         """Whether a supervisor drives the run: it holds the run's lock for as long as it lives, whatever its host."""
         return self.state.supervisor is not None and is_locked(self.layout.lock)
 
-    def status(self, show: Show = EVERYTHING) -> RunStatus:
+    @property
+    def offset(self) -> int:
+        """Up to where the log was read, in bytes."""
+        return self._offset
+
+    def live_jobs(self) -> list[str]:
+        """Return the jobs whose newest attempt lives, for all that the log says."""
+        return [name for name in self.state.jobs if holds(_as_json(self.state, name))]
+
+    def status(self, show: Show = EVERYTHING, only: Iterable[str] | None = None) -> RunStatus:
         """Return everything that a user is told.
 
         Args:
             show: What is left out of each job.
+            only: The jobs that are told of; None is all. Their names are known ones.
 
         Raises:
             StoreError: A file of a job is there and cannot be read.
@@ -79,7 +89,8 @@ class RunView:
         state = self.state if supervised else self._foreseen()
         states = _states(state)
         reasons = _reasons(state, states) if supervised else None
-        jobs = tuple(_job_status(self.layout, state, name, now, reasons, show) for name in state.jobs)
+        names = state.jobs if only is None else only
+        jobs = tuple(_job_status(self.layout, state, name, now, reasons, show) for name in names)
         return RunStatus(
             run=state.run_id,
             name=state.name,

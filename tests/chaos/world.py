@@ -145,7 +145,8 @@ class World:
     @property
     def died_at_the_end(self) -> bool:
         """Whether the last supervisor of a run that is over was killed while it wrote what follows from the log."""
-        return self.supervisor is not None and self.supervisor.poll() == -signal.SIGKILL
+        *_, last = self.layout.log.read_text().splitlines()
+        return '"supervisor left"' not in last
 
     @property
     def is_over(self) -> bool:
