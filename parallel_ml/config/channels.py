@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from parallel_ml.config import fields
 from parallel_ml.config import notification_schema as schema
 from parallel_ml.config.environment import is_expanded
+from parallel_ml.config.notification_files import SECRET_VARIABLE, WEBHOOK_VARIABLE
 from parallel_ml.config.section_reader import SectionReader, unknown_keys
 from parallel_ml.config.tree import Node, Path, plain
 from parallel_ml.errors import ConfigProblem
@@ -21,7 +22,6 @@ from parallel_ml.notify.registry import channel_types
 from parallel_ml.notify.secret import Secret
 from parallel_ml.notify.settings import ChannelSettings
 
-WEBHOOK_VARIABLE, SECRET_VARIABLE = "DINGTALK_WEBHOOK", "DINGTALK_SECRET"
 _MODELS: dict[str, type[schema.ChannelSection]] = {
     "apprise": schema.AppriseSection,
     "console": schema.ConsoleSection,

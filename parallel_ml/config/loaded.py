@@ -13,7 +13,7 @@ from parallel_ml.config.alerts import AlertSettings, read_alerts
 from parallel_ml.config.environment import expand
 from parallel_ml.config.fields import located, shell_operator
 from parallel_ml.config.loading import Source, load, shape_problem
-from parallel_ml.config.notifications import KEY, read_section
+from parallel_ml.config.notification_files import KEY
 from parallel_ml.config.placeholders import misspelt
 from parallel_ml.config.schema import LONGEST_NAME, Config
 from parallel_ml.config.tree import Node, find, in_order, plain
@@ -171,6 +171,8 @@ def _checked(
     rules = expanded.child("alerts")
     alerts, wrong = (AlertSettings(), []) if rules is None else read_alerts(rules)
     if notifications is not None:
+        from parallel_ml.config.notifications import read_section  # noqa: PLC0415 - few have any, and it is slow to load
+
         folder = located(source, cwd).parent
         _, found = read_section(notifications, cwd=cwd, folder=folder, environ=environ)
         wrong = [*wrong, *found]

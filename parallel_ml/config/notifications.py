@@ -12,6 +12,7 @@ from pathlib import Path
 from parallel_ml.config.channels import ChannelReader, is_switched_on
 from parallel_ml.config.env_files import Variables, readable_by_others
 from parallel_ml.config.loading import Source, load
+from parallel_ml.config.notification_files import FILE_NAME, KEY
 from parallel_ml.config.notification_schema import GeneralSection, Places
 from parallel_ml.config.schema import NOT_YET, Config
 from parallel_ml.config.section_reader import Found, SectionReader
@@ -20,10 +21,8 @@ from parallel_ml.config.tree import Path as KeyPath
 from parallel_ml.errors import ConfigError, ConfigProblem
 from parallel_ml.notify.settings import ChannelSettings, NotificationSettings, with_unique_names
 
-FILE_NAME = "notifier_config.yaml"
-"""What is read from the folder where the command is typed, if it is there."""
+__all__ = ["FILE_NAME", "KEY", "from_environment", "load_notifications", "read_section", "template"]
 
-KEY = "notifications"
 _SECTIONS = ("email", "wechat", "phone")
 
 

@@ -12,28 +12,25 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from parallel_ml.config.notifications import load_notifications
+from parallel_ml.config.notification_files import may_say_something
 from parallel_ml.core.status import JobResult, JobStatus, RunStatus
 from parallel_ml.errors import ConfigError, MissingPackage, StoreError, UsageError
 from parallel_ml.monitor.history import job_result
 from parallel_ml.monitor.process_monitor import EventKind, ProcessMonitor
-from parallel_ml.notify.channel import Channel
-from parallel_ml.notify.compose import Composer
-from parallel_ml.notify.dispatcher import Dispatcher
-from parallel_ml.notify.endpoint import shared_folder
-from parallel_ml.notify.left import Left, remembered
-from parallel_ml.notify.notices import WANTED, Notices
-from parallel_ml.notify.outbox import waiting
-from parallel_ml.notify.registry import build_channels
-from parallel_ml.notify.route import Route, Undelivered
-from parallel_ml.notify.scrub import Scrubber
-from parallel_ml.notify.secret_parts import secrets_in
 from parallel_ml.notify.settings import NotificationSettings
 from parallel_ml.store.files import is_locked, write_json
 from parallel_ml.store.layout import RunLayout
 from parallel_ml.store.run_view import RunView
+
+if TYPE_CHECKING:
+    from parallel_ml.notify.channel import Channel
+    from parallel_ml.notify.dispatcher import Dispatcher
+    from parallel_ml.notify.left import Left
+    from parallel_ml.notify.route import Route, Undelivered
+
+# What composes and sends is imported where it is used: most runs send nothing, and it takes a fifth of a second.
 
 FLUSH_S = 75.0
 """What all outboxes of a flush have together: a provider's limit of a minute has passed by then."""
@@ -54,6 +51,10 @@ def settings_of(sources: Mapping[str, Any], cwd: Path, environ: Mapping[str, str
     Raises:
         ConfigError: One of them is not there or wrong.
     """
+    if not (sources.get("file") or sources.get("configs") or may_say_something(cwd, environ)):
+        return NotificationSettings()
+    from parallel_ml.config.notifications import load_notifications  # noqa: PLC0415 - slow, and most runs send nothing
+
     if sources.get("file"):
         return load_notifications(sources["file"], cwd=cwd, environ=environ)
     found = [load_notifications(path, cwd=cwd, environ=environ) for path in sources.get("configs") or ()]
@@ -64,6 +65,11 @@ def settings_of(sources: Mapping[str, Any], cwd: Path, environ: Mapping[str, str
 
 def routes_of(settings: NotificationSettings, say: Callable[[str], None]) -> list[Route]:
     """Return the channels that settings ask for; one that cannot be made is said and left out."""
+    if not settings.channels:
+        return []
+    from parallel_ml.notify.registry import build_channels  # noqa: PLC0415
+    from parallel_ml.notify.route import Route  # noqa: PLC0415
+
     routes = []
     for entry in settings.channels:
         only = NotificationSettings(channels=(entry,))
@@ -78,6 +84,8 @@ def routes_of(settings: NotificationSettings, say: Callable[[str], None]) -> lis
 
 def secrets_of(settings: NotificationSettings) -> list[str]:
     """Return what must not stand in any message: the secrets of the channels themselves."""
+    from parallel_ml.notify.secret_parts import secrets_in  # noqa: PLC0415
+
     return secrets_in([entry.options for entry in settings.channels])
 
 
@@ -98,8 +106,17 @@ class Messenger:
         self._layout, self._settings, self._say = layout, settings, say
         self._dispatcher: Dispatcher | None = None
         routes = routes_of(settings, say)
-        if not routes:
-            return
+        if routes:
+            self._open(routes, monitor)
+
+    def _open(self, routes: Sequence[Route], monitor: ProcessMonitor) -> None:
+        from parallel_ml.notify.compose import Composer  # noqa: PLC0415
+        from parallel_ml.notify.dispatcher import Dispatcher  # noqa: PLC0415
+        from parallel_ml.notify.endpoint import shared_folder  # noqa: PLC0415
+        from parallel_ml.notify.notices import WANTED, Notices  # noqa: PLC0415
+        from parallel_ml.notify.scrub import Scrubber  # noqa: PLC0415
+
+        layout, settings, say = self._layout, self._settings, self._say
         try:
             self._dispatcher = Dispatcher(layout.outbox, routes, say=say, shared=shared_folder(os.environ))
         except StoreError as error:
@@ -142,6 +159,9 @@ class Messenger:
 
     def _send_older(self, layouts: Iterable[RunLayout]) -> None:
         try:
+            from parallel_ml.notify.left import remembered  # noqa: PLC0415
+            from parallel_ml.notify.outbox import waiting  # noqa: PLC0415
+
             until = time.monotonic() + FLUSH_S
             for layout in islice(layouts, MOST_OLDER):
                 if layout.dir != self._layout.dir and waiting(layout.outbox) and not is_locked(layout.lock):
@@ -168,6 +188,9 @@ def flush(
     Raises:
         StoreError: Another process is sending them.
     """
+    from parallel_ml.notify.dispatcher import Dispatcher  # noqa: PLC0415
+    from parallel_ml.notify.endpoint import shared_folder  # noqa: PLC0415
+
     dispatcher = Dispatcher(layout.outbox, routes, say=say, shared=shared_folder(os.environ))
     left = dispatcher.close(_share(until))
     if left:
@@ -183,7 +206,11 @@ def flush_left(
     place: Left, settings: NotificationSettings, say: Callable[[str], None], until: float | None = None
 ) -> tuple[int, list[Undelivered]]:
     """Send what waits in the outboxes of `TrainingMonitor` in a folder; as `flush`, but for what others send."""
-    sent, unsent = 0, Counter[Undelivered]()
+    from parallel_ml.notify.dispatcher import Dispatcher  # noqa: PLC0415
+    from parallel_ml.notify.endpoint import shared_folder  # noqa: PLC0415
+
+    sent = 0
+    unsent: Counter[Undelivered] = Counter()
     until = time.monotonic() + FLUSH_S if until is None else until
     for outbox in place.outboxes():
         try:

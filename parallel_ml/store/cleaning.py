@@ -30,8 +30,8 @@ _LOCK_PATIENCE_S = 0.5
 _HIDDEN = re.compile(r"\.[0-9]{8}-[0-9]{6}-[0-9a-f]+\.[0-9a-f]{8}\.(?:tmp|removed)")
 
 _TEMPORARY = re.compile(
-    r"\.*(?:state|history|result|log|metrics|resolved|start|shim|order|exit|provenance|samples|rates|alerts)"
-    r"(?:\.(?:json|jsonl|yaml))?"
+    r"\.*(?:state|history|result|log|metrics|resolved|start|shim|order|exit|provenance|samples|rates|alerts|report)"
+    r"(?:\.(?:html|json|jsonl|md|yaml))?"
     r"(?:\.[a-z0-9_]+\.tmp)+"
 )
 _TEMPORARY_OF_A_SUPERVISOR = re.compile(

@@ -10,8 +10,6 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from parallel_ml.core.codec import encode
 from parallel_ml.core.events import Event, JobEvent, Record, RunCreated, SupervisorStarted
 from parallel_ml.core.index import JobIndex
@@ -22,6 +20,7 @@ from parallel_ml.records import replace
 from parallel_ml.store.files import make_dir, read_json, store_errors, sync_dir, write_json, write_whole
 from parallel_ml.store.journal import Journal
 from parallel_ml.store.layout import RunLayout
+from parallel_ml.store.lock import Lock
 from parallel_ml.store.new_files import write_new
 
 LOCK_PATIENCE_S = 0.5
@@ -114,10 +113,10 @@ class RunStore:
         """
         self.layout = layout
         self._check()
-        self._lock = FileLock(layout.lock, timeout=LOCK_PATIENCE_S, thread_local=False)
+        self._lock = Lock(layout.lock, LOCK_PATIENCE_S)
         try:
             self._lock.acquire()
-        except Timeout:
+        except BlockingIOError:
             raise RunLocked(layout.lock) from None
         except OSError as error:
             raise StoreError(layout.lock, "locking", error.strerror or str(error)) from error

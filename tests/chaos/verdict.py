@@ -72,7 +72,8 @@ def _left_behind(world: World) -> Iterator[str]:
     if living := {*(victim.pid for victim in world.processes()), *(pid for token in tokens for pid in carriers(token))}:
         yield f"processes live on: {living}"
     for path in world.layout.dir.rglob("*.tmp"):
-        if world.died_at_the_end and path.name.startswith((".state.json.", ".alerts.json.")):
+        of_the_end = (".state.json.", ".alerts.json.") if world.died_at_the_end else ()
+        if path.name.startswith((".report.", *of_the_end)):
             continue  # nobody comes after it who could tidy up
         yield f"a temporary file was left: {path.relative_to(world.layout.dir)}"
     for plan in world.plans:

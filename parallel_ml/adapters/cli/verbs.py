@@ -26,6 +26,7 @@ SUMMARIES = {
     "notify": "try the channels for messages, and send what waits",
     "alerts": "check alert rules, and say when they would have fired in a run",
     "metrics": "print the runs for Prometheus, or keep a file for node_exporter",
+    "mcp": "serve runs to assistants, by the Model Context Protocol",
     "init": "write a commented configuration to begin with",
     "clean": "remove finished runs by age, number or size",
     "completion": "print a script that completes words in bash, zsh or fish",
@@ -38,7 +39,7 @@ HIDDEN = {"__complete": "complete"}
 PLAIN = frozenset({"list", "logs", "pause", "retry", "status", "stop"})
 """Verbs that take words and options of the plainest kinds alone, so that it rarely takes argparse to read them."""
 
-NOT_YET = frozenset({"mcp", "serve"})
+NOT_YET = frozenset({"serve"})
 """Verbs that are planned and not built yet: refused, never guessed at."""
 
 
