@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import ROOT, Figure, Skipped
+from benchmarks.plot import svg
 
-CLAIMS = ("imports", "commands", "trivial_jobs", "refill", "logs", "supervisor")
+CLAIMS = ("imports", "commands", "trivial_jobs", "warm_starts", "pauses", "threads", "refill", "logs", "supervisor")
 RESULTS = ROOT / "benchmarks" / "results"
 
 
@@ -37,9 +38,9 @@ def main(*names: str) -> int:
             skipped[name] = f"failed: {error}"
             code = 1
     told = {"machine": machine(), "claims": {name: [asdict(one) for one in all_] for name, all_ in found.items()}}
-    path = _keep({**told, "skipped": skipped})
+    path = _keep({**told, "skipped": skipped}, svg(found))
     print("\n".join(lines(found, skipped, told["machine"])))
-    print(f"every round: {path.relative_to(ROOT)}")
+    print(f"every round: {path.relative_to(ROOT)}; the ratios as a picture: {path.with_suffix('.svg').name}")
     return code
 
 
@@ -91,10 +92,11 @@ def _short(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
-def _keep(told: dict[str, Any]) -> Path:
+def _keep(told: dict[str, Any], picture: str) -> Path:
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{time.strftime('%Y-%m-%d-%H%M%S', time.gmtime())}.json"
     path.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    path.with_suffix(".svg").write_text(picture, encoding="utf-8")
     return path
 
 

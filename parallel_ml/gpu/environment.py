@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _CONTEXT_BYTES = 512 * MIB
 """What a torch or JAX process takes on a card outside its pool: about 300 to 500 MB."""
 
-_THREAD_VARIABLES = (
+THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -38,7 +38,7 @@ def child_environment(allocation: Allocation, base: Mapping[str, str]) -> dict[s
     found = _cards(allocation, base)
     found.update({name: value for name, value, _ in _overruled(allocation, base)})
     if allocation.cpus is not None:
-        found.update(dict.fromkeys(_THREAD_VARIABLES, str(allocation.cpus)))
+        found.update(dict.fromkeys(THREAD_VARIABLES, str(allocation.cpus)))
     return found
 
 

@@ -14,6 +14,7 @@ from parallel_ml.core.codec import encode
 from parallel_ml.core.machine import pause_patience_s
 from parallel_ml.core.model import Attempt, Job
 from parallel_ml.errors import BackendError
+from parallel_ml.gpu.environment import THREAD_VARIABLES
 from parallel_ml.gpu.manager import GPUManager
 from parallel_ml.runtime.attempt_provenance import AttemptProvenance
 from parallel_ml.runtime.backend import Launch
@@ -124,12 +125,16 @@ class AttemptPreparer:
     def _environment(
         self, job: Job, attempt: Attempt, loaded: LoadedConfig, config: Path, token: str
     ) -> dict[str, str]:
-        """Return the process's environment: inherited, the user's own, the allocation's, and who it is."""
+        """Return the process's environment: inherited, the user's own, the allocation's, and who it is.
+
+        How many threads a library starts is the configuration's own affair where it says so.
+        """
         files = self._layout.job(job.name)
         own = {**_EVEN, **self._environ, "PYTHONUNBUFFERED": "1", **loaded.config.env}
         return {
             **own,
             **self._gpus.environment(attempt.allocation, own),
+            **{name: value for name, value in loaded.config.env.items() if name in THREAD_VARIABLES},
             "PARALLEL_ML_RUN": self._layout.dir.name,
             "PARALLEL_ML_JOB": job.name,
             "PARALLEL_ML_PROCESS_ID": str(job.spec.position),

@@ -158,3 +158,18 @@ def test_a_sigterm_that_nobody_ordered_ends_a_program_that_polls(write: Write, e
     first = RunView(layout).state.jobs["a"].attempts[0]
     assert (str(first.outcome), first.error) == ("signal(15)", "it was ended by signal 15 (SIGTERM)")
     assert not (layout.job("a").checkpoints / "left").exists()
+
+
+def test_threads_are_the_share_of_the_cores_unless_the_configuration_says_otherwise(
+    write: Write, executor: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the shell happens to say of them is overruled: two jobs at once would fight for the cores."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "99")
+    tell = ["sh", "-c", "echo $OMP_NUM_THREADS $MKL_NUM_THREADS"]
+    run = executor(
+        write("share", tell, resources={"cpus": 1}),
+        write("own", tell, resources={"cpus": 1}, env={"OMP_NUM_THREADS": "7"}),
+    )
+    run.run_parallel()
+    assert printed(layout_of(run), "share") == ["1 1"]
+    assert printed(layout_of(run), "own") == ["7 1"]
