@@ -7,9 +7,11 @@ module on first use.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from parallel_ml.config.manager import ConfigManager
     from parallel_ml.core.status import JobResult, JobStatus, RunStatus
     from parallel_ml.errors import ConfigError, ParallelMLError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 _READERS = frozenset({"list", "logs", "status"})
@@ -10,6 +11,7 @@ _READERS = frozenset({"list", "logs", "status"})
 
 def main() -> int:
     """Run the command line and return its exit code; Ctrl-C while it loads is no traceback."""
+    gc.disable()  # what is loaded now stays; the command line has it enabled again before it carries anything out
     try:
         from parallel_ml.adapters.cli import main as cli  # noqa: PLC0415 - inside the try, that is the point
 

@@ -19,10 +19,9 @@ text and exit codes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from parallel_ml.records import dataclass
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from functools import partial
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, TypeVar
 
 __all__ = ["dataclass", "defaults_of", "field", "filler", "names_of", "replace"]
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any, TypeVar
 
-T = TypeVar("T")
+    T = TypeVar("T")
+
 _put = object.__setattr__
 
 

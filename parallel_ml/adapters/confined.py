@@ -11,23 +11,31 @@ from parallel_ml.errors import ConfigProblem, UsageError
 
 
 def confined(named: Sequence[str], root: Path) -> list[str]:
-    """Return names of configurations (files, folders, globs) as they are, where all that they mean is below a folder.
+    """Return the files that are meant, links followed, relative to a folder that they are all below.
+
+    What is not there is returned as it was named, for the message of who reads it.
 
     Args:
-        named: As they came from outside.
+        named: Configurations (files, folders, globs) as they came from outside.
         root: The folder, resolved.
 
     Raises:
         UsageError: One means something else; whether that is there is not told.
     """
+    files = []
     for name in named:
         path = Path(os.path.normpath(root / name))
         if name.startswith("~") or "\0" in name or not path.is_relative_to(root):
             raise _outside(name)
         for source in find_sources(name, root):
-            if not isinstance(source, ConfigProblem) and not source.path.resolve().is_relative_to(root):
+            if isinstance(source, ConfigProblem):
+                files.append(name)
+                continue
+            found = source.path.resolve()
+            if not found.is_relative_to(root):
                 raise _outside(name)
-    return list(named)
+            files.append(os.path.relpath(found, root))
+    return files
 
 
 def _outside(name: str) -> UsageError:

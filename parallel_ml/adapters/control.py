@@ -61,14 +61,15 @@ def retry(client: RunClient, environ: Mapping[str, str], job: str | None = None)
 
 def _end(client: RunClient, environ: Mapping[str, str], order: Order) -> None:
     if not _is_driven(client):
-        with contextlib.suppress(RunLocked):  # somebody drives it by now
+        with contextlib.suppress(RunLocked, UsageError):  # somebody drives it by now, and has the order
             _executor(client, environ).carry_out(order)
     _await_answer(client, order)
 
 
 def _bring_back(client: RunClient, environ: Mapping[str, str], order: Order) -> None:
     if not _is_driven(client):
-        _executor(client, environ).detach()
+        with contextlib.suppress(UsageError):  # as above
+            _executor(client, environ).detach()
     _await_answer(client, order)
 
 

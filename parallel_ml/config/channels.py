@@ -83,8 +83,9 @@ class ChannelReader:
         return self._channel(key, section, (*path, key), None, hint)
 
     def check_keys(self, key: str, section: Node, path: Path) -> None:
-        """Look for misspelt keys in a section that is switched off; its values do not count."""
+        """Look for misspelt keys in a section that is switched off; of its values only where its secrets are counts."""
         self.problems += unknown_keys(_MODELS[key], section, (*path, key))
+        self._reader.note_idle_files(section)
 
     def further(self, node: Node, path: Path) -> list[ChannelSettings | None]:
         """Return the channels of the list `channels`."""

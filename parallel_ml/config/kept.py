@@ -17,6 +17,6 @@ def read_config(job_dir: str | Path | None) -> dict[str, Any]:
         text = JobLayout(Path(job_dir)).source.read_text(encoding="utf-8") if job_dir else ""
     except (OSError, ValueError):
         return {}
-    tree, _ = parse(text, str(job_dir))
+    tree, _ = parse(text, str(job_dir), dumped=True)
     found = plain(tree) if tree is not None else None
     return found if isinstance(found, dict) else {}

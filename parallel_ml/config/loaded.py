@@ -140,7 +140,7 @@ def load_snapshot(text: str, *, source: str, cwd: Path, environ: Mapping[str, st
     Raises:
         ConfigError: The text is no valid configuration, or a variable is no longer set.
     """
-    tree, problems = parse(text, source)
+    tree, problems = parse(text, source, dumped=True)
     if tree is not None and (shape := shape_problem(tree)) is not None:
         problems.append(shape)
     loaded = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,10 +32,15 @@ _SECRET_KEY = re.compile(r"pass|secret|token|key|url|credential|auth", re.IGNORE
 
 @dataclass(frozen=True)
 class Places:
-    """Where `file:` paths begin: at the folder where the command was typed, else beside the configuration."""
+    """Where `file:` paths begin: at the folder where the command was typed, else beside the configuration.
+
+    Attributes:
+        secret_files: The paths behind `file:` in which a secret was looked for.
+    """
 
     cwd: Path
     folder: Path
+    secret_files: list[Path] = field(default_factory=list, compare=False)
 
     def find(self, named: str) -> Path:
         """Return where a path leads."""
@@ -58,7 +63,11 @@ def secret_text(value: Any, places: Places) -> Secret:
         return Secret(str(value))
     if not isinstance(value, str):
         raise ValueError("must be text; put it into quotes")  # noqa: TRY004 - pydantic wants ValueError
-    text = _from_file(value.removeprefix(FILE_PREFIX).strip(), places) if value.startswith(FILE_PREFIX) else value
+    text = value
+    if value.startswith(FILE_PREFIX):
+        named = value.removeprefix(FILE_PREFIX).strip()
+        text = _from_file(named, places)
+        places.secret_files.append(places.find(named))
     if not text.strip():
         raise ValueError("must not be empty")
     if not text.isprintable():

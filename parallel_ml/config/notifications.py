@@ -97,6 +97,7 @@ def read_section(
             links=tuple(general.links.items()),
             templates=general.templates,
             warnings=(*map(str, variables.problems), *_warnings(variables, reader, cwd)),
+            secret_files=tuple(map(str, reader.secret_files)),
         ),
         [],
     )
@@ -136,7 +137,9 @@ def _section_of(tree: Node) -> tuple[Node, KeyPath, list[ConfigProblem]]:
 
 def _warnings(variables: Variables, reader: SectionReader, cwd: Path) -> list[str]:
     """Return a line for each file that holds a secret and that others can read."""
-    files = dict.fromkeys([*reader.plain_secrets, *reader.secret_files, *map(str, sorted(variables.used))])
+    files = dict.fromkeys(
+        [*reader.plain_secrets, *map(str, reader.places.secret_files), *map(str, sorted(variables.used))]
+    )
     found = []
     for file in files:
         if readable_by_others(cwd / os.path.expanduser(file)):  # noqa: PTH111

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
@@ -12,7 +14,8 @@ from parallel_ml.config import fields
 from parallel_ml.config.environment import expand, is_expanded
 from parallel_ml.config.notification_schema import FILE_PREFIX, Places, is_secret_key
 from parallel_ml.config.section import Section
-from parallel_ml.config.tree import Node, Path, find, plain
+from parallel_ml.config.tree import Node, find, plain
+from parallel_ml.config.tree import Path as KeyPath
 from parallel_ml.errors import ConfigProblem
 
 SectionType = TypeVar("SectionType", bound=Section)
@@ -32,21 +35,25 @@ class SectionReader:
 
     Attributes:
         plain_secrets: The files, as the user named them, in which a secret of what was read stands as it is.
-        secret_files: The paths behind `file:` that were read.
     """
 
     def __init__(self, variables: Mapping[str, str], places: Places) -> None:
         """Take what `${NAME}` stands for, and where `file:` paths begin."""
         self.variables, self.places = variables, places
         self.plain_secrets: list[str] = []
-        self.secret_files: list[str] = []
+        self._idle_files: list[Path] = []
 
-    def expanded(self, node: Node, path: Path) -> tuple[Node, list[ConfigProblem]]:
+    @property
+    def secret_files(self) -> list[Path]:
+        """The paths behind `file:`, those of what is switched off among them."""
+        return list(dict.fromkeys([*self.places.secret_files, *self._idle_files]))
+
+    def expanded(self, node: Node, path: KeyPath) -> tuple[Node, list[ConfigProblem]]:
         """Return a part of the document with its variables replaced, and what could not be."""
         return expand(node, self.variables, path)
 
     def read(
-        self, model: type[SectionType], node: Node, path: Path, *, more_keys: Iterable[str] = ()
+        self, model: type[SectionType], node: Node, path: KeyPath, *, more_keys: Iterable[str] = ()
     ) -> tuple[SectionType | None, list[ConfigProblem]]:
         """Return a section, or what is wrong with it.
 
@@ -68,7 +75,7 @@ class SectionReader:
         return section, []
 
     def note_secrets(self, node: Node, key: str = "") -> None:
-        """Remember the files that the secrets in a part of the document stand in."""
+        """Remember the configurations in which secrets of a part of the document stand as they are."""
         if isinstance(node.value, dict):
             for name, child in node.value.items():
                 self.note_secrets(child, key if key == "headers" else name)
@@ -76,20 +83,26 @@ class SectionReader:
             for child in node.value:
                 self.note_secrets(child, key)
         elif is_secret_key(key) and isinstance(node.value, str) and node.value and not is_expanded(node.value):
-            if node.value.startswith(FILE_PREFIX):
-                self.secret_files.append(str(self.places.find(node.value.removeprefix(FILE_PREFIX).strip())))
-            else:
-                self.plain_secrets.append(node.file)
+            self.plain_secrets += [] if node.value.startswith(FILE_PREFIX) else [node.file]
+
+    def note_idle_files(self, node: Node) -> None:
+        """Remember the files that a part names which is switched off: what is in them is a secret all the same."""
+        if isinstance(node.value, dict):
+            for child in node.value.values():
+                self.note_idle_files(child)
+        elif isinstance(node.value, str) and node.value.startswith(FILE_PREFIX):
+            with contextlib.suppress(OSError, ValueError):
+                self._idle_files.append(self.places.find(node.value.removeprefix(FILE_PREFIX).strip()))
 
 
-def unknown_keys(model: type[Section], node: Node, path: Path, more_keys: Iterable[str] = ()) -> list[ConfigProblem]:
+def unknown_keys(model: type[Section], node: Node, path: KeyPath, more_keys: Iterable[str] = ()) -> list[ConfigProblem]:
     """Return a problem for each key of a section that it does not have."""
     known = (*model.model_fields, *more_keys)
     written = node.value if isinstance(node.value, dict) else {}
     return [_unknown(child, (*path, key), known) for key, child in written.items() if key not in known]
 
 
-def _unknown(node: Node, path: Path, known: Iterable[str]) -> ConfigProblem:
+def _unknown(node: Node, path: KeyPath, known: Iterable[str]) -> ConfigProblem:
     names = sorted(known)
     guess = fields.nearest(str(path[-1]), names)
     return node.problem(
@@ -97,8 +110,8 @@ def _unknown(node: Node, path: Path, known: Iterable[str]) -> ConfigProblem:
     )
 
 
-def _told(error: Any, written: Node, path: Path, known: Iterable[str]) -> ConfigProblem:
-    here: Path = tuple(error["loc"])
+def _told(error: Any, written: Node, path: KeyPath, known: Iterable[str]) -> ConfigProblem:
+    here: KeyPath = tuple(error["loc"])
     node = find(written, here)
     if error["type"] == "extra_forbidden":
         return _unknown(node, (*path, *here), known)

@@ -35,6 +35,9 @@ _FLOAT = re.compile(
 _BOOL = re.compile(r"(?:true|True|TRUE|false|False|FALSE)$")
 _NULL = re.compile(r"(?:~|null|Null|NULL|)$")
 _LONGEST_NUMBER = 400
+_SIMPLE = re.compile(r"(?![\s\S]*---)[\n \"#$'()+,./0-9:;<=A-Z\[\\\]^_a-z~-]*")
+"""Text of which both of PyYAML's loaders read the same: ASCII without tabs, and nothing of tags, anchors, directives,
+several documents, block scalars, complex keys and mappings in braces."""
 _PLAIN_WORDS = {
     "mapping values are not allowed here": (
         "a ':' stands where none is allowed",
@@ -52,6 +55,12 @@ _PLAIN_WORDS = {
 
 class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's own attribute
+
+
+class _QuickLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """The loader in C: of what we have dumped, and of simple text, it reads the same; it complains in other words."""
+
+    yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
 
 
 class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc] # the one in C is 8 times faster
@@ -80,7 +89,7 @@ for _name, _pattern, _first in (
 _Loader.add_implicit_resolver(_MERGE, re.compile(r"<<$"), ["<"])
 
 
-def parse(text: str, file: str) -> tuple[Node | None, list[ConfigProblem]]:
+def parse(text: str, file: str, *, dumped: bool = False) -> tuple[Node | None, list[ConfigProblem]]:
     """Return the document of a YAML text, and what is wrong with it.
 
     Duplicate keys and unknown tags are problems beside a usable tree; with text that is no YAML there is no tree. An
@@ -89,20 +98,15 @@ def parse(text: str, file: str) -> tuple[Node | None, list[ConfigProblem]]:
     Args:
         text: The YAML.
         file: The file's name for messages.
+        dumped: Whether `dump` has made the text.
     """
-    try:
-        loader = _Loader(text)
+    if dumped or _SIMPLE.fullmatch(text):
         try:
-            root = loader.get_single_node()
-            if root is None:
-                return Node(None, file, 1), []
-            problem = _endless(root, file)
-            if problem is not None:
-                return None, [problem]
-            reader = _Reader(loader, file)
-            return reader.node(root, root.start_mark.line + 1, (), as_text=False), reader.problems
-        finally:
-            loader.dispose()
+            return _read(_QuickLoader(text), file)
+        except (yaml.YAMLError, RecursionError):
+            pass  # the messages are for the words of the other loader
+    try:
+        return _read(_Loader(text), file)
     except yaml.MarkedYAMLError as error:
         return None, [_in_plain_words(error, text, file)]
     except yaml.YAMLError as error:
@@ -110,6 +114,26 @@ def parse(text: str, file: str) -> tuple[Node | None, list[ConfigProblem]]:
         return None, [ConfigProblem(file, None, "", f"holds characters that are not text: {reason}")]
     except RecursionError:
         return None, [ConfigProblem(file, None, "", f"is nested more than {MAX_LEVELS} levels deep")]
+
+
+def _read(loader: _Loader | _QuickLoader, file: str) -> tuple[Node | None, list[ConfigProblem]]:
+    """Return what a loader finds.
+
+    Raises:
+        yaml.YAMLError: The text is no YAML.
+        RecursionError: It is nested too deep.
+    """
+    try:
+        root = loader.get_single_node()
+        if root is None:
+            return Node(None, file, 1), []
+        problem = _endless(root, file)
+        if problem is not None:
+            return None, [problem]
+        reader = _Reader(loader, file)
+        return reader.node(root, root.start_mark.line + 1, (), as_text=False), reader.problems
+    finally:
+        loader.dispose()
 
 
 def dump(value: Any) -> str:
@@ -138,7 +162,7 @@ def scalar(text: str) -> str | int | float | bool | None:
 class _Reader:
     """Turns PyYAML's nodes into ours, and gathers what is wrong."""
 
-    def __init__(self, loader: _Loader, file: str) -> None:
+    def __init__(self, loader: _Loader | _QuickLoader, file: str) -> None:
         self._loader, self._file = loader, file
         self._checked: set[int] = set()
         self.problems: list[ConfigProblem] = []

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
+from parallel_ml.core.units import MIB, format_duration, format_size
+
 LONGEST_WINDOW = 1000
 _YEAR_S = 366 * 86400.0
 
@@ -177,3 +179,20 @@ READINGS = {
     "disk_free": "bytes",
 }
 """What is measured of a running job and its machine, with its unit; never a metric of a training."""
+_SIGNS = {"percent": "%", "percent of one core": "%", "Wh": " Wh", "degrees Celsius": " °C"}
+
+
+def shown(name: str, value: float) -> str:
+    """Return a metric's or a reading's value for people, with its unit where it has one.
+
+    >>> shown("disk_free", 13630000.0), shown("gpu_utilization", 3.0), shown("time_per_epoch", 75.0)
+    ('13MiB', '3%', '1m15s')
+    >>> shown("val_loss", 0.123456)
+    '0.1235'
+    """
+    unit = READINGS.get(name, "")
+    if unit in ("bytes", "MB"):
+        return format_size(round(value * (MIB if unit == "MB" else 1)))
+    if name == "time_per_epoch":
+        return format_duration(value)
+    return f"{value:.4g}{_SIGNS.get(unit, '')}"

@@ -10,10 +10,10 @@ from enum import Enum
 from functools import cache
 from importlib import import_module
 from types import GenericAlias, UnionType
-from typing import TYPE_CHECKING
 
 from parallel_ml.records import defaults_of, filler, names_of
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, TypeVar
 

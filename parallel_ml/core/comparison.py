@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
 
 from parallel_ml.core.status import JobResult, JobStatus
+from parallel_ml.records import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
-class Measure(NamedTuple):
+@dataclass(frozen=True)
+class Measure:
     """A metric by which epochs are compared: its name, its title in a table, what it is, whether less is better."""
 
     metric: str
@@ -35,7 +40,7 @@ def measure_of(results: Sequence[JobResult]) -> Measure:
         for name, values in result.history.items()
         if any(finite(value) is not None for value in values)
     }
-    return next((measure for measure in _MEASURES if measure[0] in told), _MEASURES[0])
+    return next((measure for measure in _MEASURES if measure.metric in told), _MEASURES[0])
 
 
 def best_epoch(result: JobResult, measure: Measure) -> tuple[float, int | None] | None:

@@ -6,13 +6,15 @@ since the epoch, and `job` and `attempt` null for what concerns the whole run.
 
 from __future__ import annotations
 
-from typing import Any
-
 from parallel_ml.core.adjustments import Adjustment, RateCut
 from parallel_ml.core.codec import decode, encode
 from parallel_ml.core.model import Allocation, JobSpec, JobState, Machine, ProcessId
 from parallel_ml.core.outcome import Diagnosis, Outcome, OutcomeKind
 from parallel_ml.records import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 SCHEMA_VERSION = 1
 
@@ -108,6 +110,7 @@ class StopBegun(JobEvent):
     due_at: float
     order: str | None = None
     reason: str | None = None
+    alert: str | None = None
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,7 @@ class PauseBegun(JobEvent):
 
     due_at: float
     order: str | None = None
+    alert: str | None = None
 
 
 @dataclass(frozen=True)
@@ -144,6 +148,7 @@ class JobReleased(JobEvent):
     """The job is paused and holds nothing."""
 
     order: str | None = None
+    alert: str | None = None
 
 
 @dataclass(frozen=True)
@@ -169,6 +174,7 @@ class RateCutOrdered(JobEvent):
     cut: RateCut
     reason: str
     order: str | None = None
+    alert: str | None = None
 
 
 @dataclass(frozen=True)

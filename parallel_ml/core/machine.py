@@ -58,6 +58,8 @@ def decide(state: RunState, stimulus: Stimulus, now: float) -> Decision:
     job = state.jobs[stimulus.job]
     if isinstance(stimulus, (Started, Ended, Held)) and _is_late(job, stimulus):
         return NOTHING
+    if isinstance(stimulus, CommandStimulus) and stimulus.alert is not None and stimulus.alert in job.alert_orders:
+        return NOTHING  # a supervisor that was killed ordered it already
     handler = TRANSITIONS.get((job.state, type(stimulus)))
     if handler is _ended:
         return _ended(job, stimulus, now, state)
@@ -238,7 +240,9 @@ def _stop_waiting(job: Job, stimulus: Stop, _now: float) -> Decision:
 def _stop_live(job: Job, stimulus: Stop, now: float) -> Decision:
     grace_s, command = (0.0, Command.KILL) if stimulus.at_once else (job.spec.grace_s, Command.STOP)
     due_at = now + grace_s + SHIM_MARGIN_S
-    return _tell(job, command, ev.StopBegun(job.name, stimulus.cause, due_at, stimulus.order, stimulus.reason))
+    return _tell(
+        job, command, ev.StopBegun(job.name, stimulus.cause, due_at, stimulus.order, stimulus.reason, stimulus.alert)
+    )
 
 
 def _stop_again(job: Job, stimulus: Stop, now: float) -> Decision:
@@ -254,14 +258,14 @@ def _stop_paused(job: Job, stimulus: Stop, now: float) -> Decision:
 
 
 def _pause_waiting(job: Job, stimulus: Pause, _now: float) -> Decision:
-    return Decision((ev.JobReleased(job.name, stimulus.order),))
+    return Decision((ev.JobReleased(job.name, stimulus.order, stimulus.alert),))
 
 
 def _pause_live(job: Job, stimulus: Pause, now: float) -> Decision:
     if stimulus.freeze and job.state is JobState.RUNNING:
         return _tell(job, Command.FREEZE, ev.JobFrozen(job.name, stimulus.order))
     due_at = now + pause_patience_s(job.spec) + SHIM_MARGIN_S
-    return _tell(job, Command.PAUSE, ev.PauseBegun(job.name, due_at, stimulus.order))
+    return _tell(job, Command.PAUSE, ev.PauseBegun(job.name, due_at, stimulus.order, stimulus.alert))
 
 
 def _pause_again(_job: Job, _stimulus: Pause, _now: float) -> Decision:
@@ -286,7 +290,9 @@ def _cut_rate(job: Job, stimulus: CutRate, _now: float) -> Decision:
     if job.spec.kind != "training":
         return _rejected(job, stimulus, "is an own program, which sets its learning rate itself")
     cut = RateCut(len(job.rate_cuts) + 1, stimulus.from_epoch, stimulus.factor, stimulus.least)
-    return Decision((ev.RateCutOrdered(job.name, cut, stimulus.reason, stimulus.order),), (WriteRates(job.name),))
+    return Decision(
+        (ev.RateCutOrdered(job.name, cut, stimulus.reason, stimulus.order, stimulus.alert),), (WriteRates(job.name),)
+    )
 
 
 def _backoff_over(job: Job, _stimulus: BackoffOver, _now: float) -> Decision:

@@ -265,6 +265,7 @@ class Attempt:
     Attributes:
         held_s: Seconds that it was held in memory; they do not count against a time limit.
         diagnosis: What its failure looks like, or None.
+        thawed_at: When it went on last after it was held.
     """
 
     number: int
@@ -281,6 +282,7 @@ class Attempt:
     held_s: float = 0.0
     diagnosis: Diagnosis | None = None
     evaluation_batch_size: int | None = None
+    thawed_at: float | None = None
 
 
 @dataclass(frozen=True)
@@ -288,7 +290,7 @@ class Job:
     """A job as it stands.
 
     Attributes:
-        frozen: With PAUSED: held in memory by SIGSTOP, rather than released.
+        frozen: With PAUSED: held in memory by SIGSTOP since `held_since`, rather than released.
         stop_cause: With STOPPING: what the attempt will have ended of (`stopped`, `timeout`).
         stop_reason: With STOPPING: more about that, in a sentence, or None.
         due_at: With RETRYING: when it is queued again. With STOPPING and PAUSING: when it is killed.
@@ -298,9 +300,9 @@ class Job:
         error: Why it failed, in a sentence.
         adjustment: What running out of memory has changed.
         recoveries: What was done about it, a sentence a step.
-        held_since: With `frozen`: since when.
         rate_cuts: What was ordered for its learning rate.
         fresh_starts: How often somebody had it tried again with its whole budget.
+        alert_orders: The ids of what alerts ordered since then, and was obeyed.
     """
 
     spec: JobSpec
@@ -320,6 +322,7 @@ class Job:
     held_since: float | None = None
     rate_cuts: tuple[RateCut, ...] = ()
     fresh_starts: int = 0
+    alert_orders: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:

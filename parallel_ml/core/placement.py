@@ -11,7 +11,6 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from parallel_ml.core.batch import BatchPlan, plan_batch
 from parallel_ml.core.model import Allocation, Device, GpuShare, JobState, Machine
@@ -21,8 +20,9 @@ from parallel_ml.core.waiting import why_waiting
 from parallel_ml.errors import PlacementError
 from parallel_ml.records import dataclass, replace
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 
     from parallel_ml.core.index import JobIndex
     from parallel_ml.core.model import Job, JobSpec, Resources, RunState
@@ -71,9 +71,36 @@ def serving_key(job: Job) -> Key:
 
 def waiting_reasons(state: RunState, machine: Machine) -> dict[str, str]:
     """Return why each queued job waits that `place` would not start now, by name, in one pass."""
-    turn = _Turn(state, machine, {job.resources for job in state.jobs.values() if job.state is JobState.QUEUED})
-    verdicts = [(job.name, turn.judge(job)) for job in _in_order(state.jobs.values())]
-    return {name: verdict for name, verdict in verdicts if isinstance(verdict, str)}
+    queue = [(job.name, None) for job in _in_order(state.jobs.values())]
+    return reasons_in_turn(state, machine, queue, state.jobs.__getitem__)
+
+
+def reasons_in_turn(
+    state: RunState, machine: Machine, queue: Iterable[tuple[str, object]], job_of: Callable[[str], Job]
+) -> dict[str, str]:
+    """Return the same of jobs that are looked at only where that is needed: `status` has thousands that wait alike.
+
+    Args:
+        state: The run; of its jobs those that hold something, and those that others wait for.
+        machine: What there is to be placed on.
+        queue: The names of the queued jobs in the order of serving. Beside each stands its kind, the same for all that
+            ask for the same and wait for no other job; None is not known.
+        job_of: Returns a queued job.
+    """
+    turn = _Turn(state, machine, ())
+    reasons: dict[str, str] = {}
+    refused: dict[object, str] = {}
+    was_at_limit = False
+    for name, kind in queue:
+        if turn.at_limit and not was_at_limit:
+            was_at_limit = True
+            refused.clear()  # from here on that is the reason
+        verdict = refused[kind] if kind in refused else turn.judge(job_of(name))
+        if isinstance(verdict, str):
+            reasons[name] = verdict
+            if kind is not None:
+                refused[kind] = verdict
+    return reasons
 
 
 def waiting_reason(state: RunState, machine: Machine, job: Job) -> str | None:
@@ -150,10 +177,11 @@ class _Turn:
     @property
     def full(self) -> bool:
         """Whether none of the queued jobs can start, whatever else it asks for."""
-        return self._at_limit or not any(self._room.has_slot(on_card=on_card) for on_card in self._kinds)
+        return self.at_limit or not any(self._room.has_slot(on_card=on_card) for on_card in self._kinds)
 
     @property
-    def _at_limit(self) -> bool:
+    def at_limit(self) -> bool:
+        """Whether the run has as many jobs at once as its user wants."""
         return self._state.max_parallel is not None and self._living >= self._state.max_parallel
 
     def judge(self, job: Job) -> Placement | str:
@@ -161,7 +189,7 @@ class _Turn:
         waits_for = [name for name in job.spec.depends_on if not self._succeeded(name)]
         if waits_for:
             return f"waits for {', '.join(waits_for)}"
-        if self._at_limit:
+        if self.at_limit:
             return f"--max-parallel {self._state.max_parallel} reached"
         wants = job.resources
         if wants in self.refused:

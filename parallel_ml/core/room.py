@@ -5,11 +5,10 @@ Who comes first is in `placement.py`. A `Room` is scratch paper for one pass ove
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from parallel_ml.core.model import GpuShare
 from parallel_ml.core.units import GIB, MIB
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from parallel_ml.core.model import Device, Machine, Resources
 

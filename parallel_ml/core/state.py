@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from parallel_ml.core import events as ev
 from parallel_ml.core.model import Attempt, Job, JobState, Machine, RunState
 from parallel_ml.core.outcome import OutcomeKind
 from parallel_ml.records import replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _NOT_A_FAILURE = {OutcomeKind.STOPPED, OutcomeKind.RELEASED, OutcomeKind.NEVER_STARTED}
 
@@ -57,7 +60,8 @@ def _moved(job: Job, by_s: float) -> Job:
     last = job.attempt
     if last is not None and last.ended_at is None:
         started_at = None if last.started_at is None else last.started_at + by_s
-        job = _last(job, placed_at=last.placed_at + by_s, started_at=started_at)
+        thawed_at = None if last.thawed_at is None else last.thawed_at + by_s
+        job = _last(job, placed_at=last.placed_at + by_s, started_at=started_at, thawed_at=thawed_at)
     due_at = None if job.due_at is None else job.due_at + by_s
     held_since = None if job.held_since is None else job.held_since + by_s
     return replace(job, due_at=due_at, held_since=held_since)
@@ -102,7 +106,7 @@ def _attempt_ended(job: Job, event: ev.AttemptEnded, ts: float) -> Job:
 
 def _stop_begun(job: Job, event: ev.StopBegun, _ts: float) -> Job:
     return replace(
-        job,
+        _obeyed(job, event.alert),
         state=JobState.STOPPING,
         stop_cause=event.cause,
         stop_reason=event.reason,
@@ -113,6 +117,7 @@ def _stop_begun(job: Job, event: ev.StopBegun, _ts: float) -> Job:
 
 
 def _pause_begun(job: Job, event: ev.PauseBegun, _ts: float) -> Job:
+    job = _obeyed(job, event.alert)
     return replace(job, state=JobState.PAUSING, due_at=event.due_at, resume_wanted=False)
 
 
@@ -126,12 +131,12 @@ def _frozen(job: Job, _event: ev.JobFrozen, ts: float) -> Job:
 
 def _thawed(job: Job, _event: ev.JobThawed, ts: float) -> Job:
     held_s = job.attempts[-1].held_s + max(0.0, ts - (job.held_since or ts))
-    thawed = _last(job, held_s=held_s)
+    thawed = _last(job, held_s=held_s, thawed_at=ts)
     return replace(thawed, state=JobState.RUNNING, frozen=False, held_since=None, resume_wanted=False)
 
 
-def _released(job: Job, _event: ev.JobReleased, _ts: float) -> Job:
-    return replace(job, state=JobState.PAUSED, frozen=False, due_at=None)
+def _released(job: Job, event: ev.JobReleased, _ts: float) -> Job:
+    return replace(_obeyed(job, event.alert), state=JobState.PAUSED, frozen=False, due_at=None)
 
 
 def _resume_wanted(job: Job, _event: ev.ResumeWanted, _ts: float) -> Job:
@@ -145,7 +150,7 @@ def _memory_recovered(job: Job, event: ev.MemoryRecovered, _ts: float) -> Job:
 
 
 def _rate_cut_ordered(job: Job, event: ev.RateCutOrdered, _ts: float) -> Job:
-    return replace(job, rate_cuts=(*job.rate_cuts, event.cut))
+    return replace(_obeyed(job, event.alert), rate_cuts=(*job.rate_cuts, event.cut))
 
 
 def _retry_scheduled(job: Job, event: ev.RetryScheduled, _ts: float) -> Job:
@@ -156,7 +161,7 @@ def _queued(job: Job, event: ev.JobQueued, _ts: float) -> Job:
     queued = replace(job, state=JobState.QUEUED, due_at=None, stop_cause=None, stop_reason=None, resume_wanted=False)
     if event.afresh:
         queued = replace(queued, failures=0, losses=0, error=None, finished_at=None)
-        queued = replace(queued, fresh_starts=job.fresh_starts + 1)
+        queued = replace(queued, fresh_starts=job.fresh_starts + 1, alert_orders=())
         # What is known to fit stays; what may be tried when it does not is whole again.
         queued = replace(queued, adjustment=replace(job.adjustment, steps=0, halvings=0))
     return queued
@@ -173,6 +178,11 @@ def _finished(job: Job, event: ev.JobFinished, ts: float) -> Job:
 def _between(earliest: float | None, told: float | None, latest: float) -> float:
     """Return the time that was told, where it can be; else when it was written down."""
     return told if told is not None and (earliest or 0.0) <= told <= latest else latest
+
+
+def _obeyed(job: Job, alert: str | None) -> Job:
+    """Remember what an alert ordered, so that it is not obeyed again."""
+    return job if alert is None else replace(job, alert_orders=(*job.alert_orders, alert))
 
 
 def _last(job: Job, **changes: Any) -> Job:

@@ -81,9 +81,13 @@ class DependencyEnded(Stimulus):
 
 @dataclass(frozen=True)
 class CommandStimulus(Stimulus):
-    """Somebody wants something; `order` is the order's id, None for an inner cause."""
+    """Somebody wants something; `order` is the order's id, None for an inner cause.
+
+    `alert` is the id of what an alert ordered: after a crash that comes again, and is taken once.
+    """
 
     order: str | None = None
+    alert: str | None = None
 
 
 @dataclass(frozen=True)

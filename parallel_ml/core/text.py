@@ -8,7 +8,10 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 # Texts, so that none of them is compiled before it is needed; `re` keeps what it compiled.
 _SEQUENCE = (

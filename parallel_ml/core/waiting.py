@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from parallel_ml.core.room import asked_bytes, card_count, least_bytes, parts_of, serves, wants_card
 from parallel_ml.core.units import format_size
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from parallel_ml.core.model import Resources
     from parallel_ml.core.room import CardRoom, Room

@@ -6,10 +6,13 @@ import contextlib
 import json
 import os
 from pathlib import Path
-from typing import Any, BinaryIO
 
 from parallel_ml.errors import StoreError
 from parallel_ml.records import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, BinaryIO
 
 CHUNK_BYTES = 4 << 20
 """At most this much is read at a time, so that one flood does not starve the rest."""

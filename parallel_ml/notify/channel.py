@@ -96,28 +96,40 @@ class BaseChannel:
     Attributes:
         endpoint: Of `endpoint_of`: what the provider counts by. Channels with the same one share its limits, in all
             processes of a user; "" shares with nobody.
+        for_programs: Whether programs read what it sends, rather than people.
     """
 
     name: str
     limits: Limits
     endpoint: str = ""
+    for_programs: bool = False
 
     def deliver(self, message: Message) -> Reply:
         """Send a message; see `Channel`."""
         raise NotImplementedError
 
+    def preview(self, message: Message) -> str:
+        """Return what would be sent; see `Channel`."""
+        raise NotImplementedError
+
     def send(self, title: str, content: str, level: str = "info") -> Reply:
-        """Send a message of one's own, at once.
+        """Send a message of one's own, at once; what the provider allows counts, as for every other message.
 
         Args:
             title: One line.
             content: Plain text.
             level: `info`, `warning` or `critical`.
 
+        Returns:
+            What became of it. With `retry` it was not sent and nobody sends it later: do it again, not before
+            `retry_after_s`.
+
         Raises:
             ValueError: There is no such level.
         """
-        return self.deliver(own_message(title, content, level))
+        from parallel_ml.notify.endpoint import delivered_now  # noqa: PLC0415 - it takes channels
+
+        return delivered_now(self, own_message(title, content, level))
 
 
 def endpoint_of(kind: str, *parts: str | Secret | None) -> str:

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from parallel_ml.notify.message import Block, Excerpt, Facts, Kind, Level, Message, Text
+from parallel_ml.notify.moment import when
 from parallel_ml.notify.words import word
 
 MOST_ROWS = 20
 _LONGEST_DETAIL = 160
+_DETAILS = ("place", "advice")
 
 
 def digest(messages: Sequence[Message], language: str, created: float) -> Message:
@@ -25,6 +27,8 @@ def digest(messages: Sequence[Message], language: str, created: float) -> Messag
     counts = _counts(messages)
     rows = sorted(_newest_bests(messages), key=lambda row: -row["rank"])[:MOST_ROWS]
     level = max((message.level for message in messages), key=lambda found: found.rank)
+    worst = _worst(messages)
+    details = {key: str(worst.data.get(key) or "") for key in _DETAILS} if worst is not None else {}
     runs = {message.run for message in messages}
     identity = hashlib.sha256("\0".join(message.id for message in messages).encode()).hexdigest()[:20]
     return Message(
@@ -32,10 +36,10 @@ def digest(messages: Sequence[Message], language: str, created: float) -> Messag
         kind=Kind.DIGEST,
         level=level,
         title=_title(counts, language),
-        blocks=_blocks(messages, rows, sum(counts.values()), language),
+        blocks=(*_blocks(rows, sum(counts.values()), language, created), *_excerpt(worst, details, language)),
         created=created,
         run=runs.pop() if len(runs) == 1 else None,
-        data={"counts": counts, "rows": rows, "language": language},
+        data={"counts": counts, "rows": rows, "language": language, **details},
     )
 
 
@@ -63,7 +67,15 @@ def _rows(message: Message) -> list[dict[str, Any]]:
         return rows
     detail = str(message.data.get("summary") or (message.title if message.kind is Kind.OWN else ""))[:_LONGEST_DETAIL]
     about = message.job or message.run or ""
-    return [{"rank": message.level.rank, "about": about, "kind": message.kind.value, "detail": detail}]
+    return [
+        {
+            "rank": message.level.rank,
+            "about": about,
+            "kind": message.kind.value,
+            "detail": detail,
+            "at": message.created,
+        }
+    ]
 
 
 def _newest_bests(messages: Sequence[Message]) -> list[dict[str, Any]]:
@@ -81,18 +93,35 @@ def _title(counts: dict[str, int], language: str) -> str:
     return word("digest", language, count=sum(counts.values()), counts=listed)
 
 
-def _blocks(
-    messages: Sequence[Message], rows: Sequence[dict[str, Any]], total: int, language: str
-) -> tuple[Block, ...]:
+def _blocks(rows: Sequence[dict[str, Any]], total: int, language: str, now: float) -> list[Block]:
+    """Return a line for each message that is told of, with its time where it is not of this moment."""
     colon = word("colon", language)
-    told = tuple((word(f"kind_{row['kind']}", language), str(row["detail"])) for row in rows)
-    facts = tuple(colon.join(filter(None, one)) for one in told)
-    blocks: list[Block] = [Facts(tuple((str(row["about"]), fact) for row, fact in zip(rows, facts, strict=True)))]
+    facts = []
+    for row in rows:
+        told = colon.join(filter(None, (word(f"kind_{row['kind']}", language), str(row["detail"]))))
+        facts.append((str(row["about"]), told + when(float(row.get("at") or 0.0), now, language)))
+    blocks: list[Block] = [Facts(tuple(facts))]
     if total > len(rows) >= MOST_ROWS:
         blocks.append(Text(word("more", language, count=total - len(rows))))
-    worst = max(messages, key=lambda message: message.level.rank)
-    if worst.level is Level.CRITICAL:
-        about = worst.job + word("colon", language) if worst.job and worst.kind is not Kind.DIGEST else ""
-        excerpts = [block for block in worst.blocks if isinstance(block, Excerpt)]
-        blocks += [Excerpt(f"{about}{excerpt.title}", excerpt.lines) for excerpt in excerpts[:1]]
-    return tuple(blocks)
+    return blocks
+
+
+def _worst(messages: Sequence[Message]) -> Message | None:
+    """Return the critical message that has the most to say: one with lines of a log, of a failure first."""
+    telling = [
+        message
+        for message in messages
+        if message.level is Level.CRITICAL and any(isinstance(block, Excerpt) for block in message.blocks)
+    ]
+    failures = [one for one in telling if Kind.FAILED in (one.kind, *(one.data.get("counts") or ()))]
+    return next(iter([*failures, *telling]), None)
+
+
+def _excerpt(worst: Message | None, details: dict[str, str], language: str) -> list[Block]:
+    """Return where a failure happened, what to try, and its last lines."""
+    if worst is None:
+        return []
+    about = worst.job + word("colon", language) if worst.job and worst.kind is not Kind.DIGEST else ""
+    rows = tuple((about + word(f"label_{key}", language), text) for key, text in details.items() if text)
+    excerpt = next(block for block in worst.blocks if isinstance(block, Excerpt))
+    return [*([Facts(rows)] if rows else []), Excerpt(f"{about}{excerpt.title}", excerpt.lines)]

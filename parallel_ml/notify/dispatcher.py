@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from parallel_ml.errors import StoreError
-from parallel_ml.notify.lane import EXPIRY_S, PLAUSIBLE, Lane
+from parallel_ml.notify.lane import EXPIRY_S, Lane
 from parallel_ml.notify.message import Message
-from parallel_ml.notify.moment import Moment
+from parallel_ml.notify.moment import PLAUSIBLE, Moment
 from parallel_ml.notify.outbox import Outbox
 from parallel_ml.notify.route import Route, Undelivered
 from parallel_ml.notify.worker import Worker

@@ -20,8 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from parallel_ml.notify.channel import Limits
+from parallel_ml.notify.channel import Channel, Fate, Limits, Reply
 from parallel_ml.notify.limiter import Limiter
+from parallel_ml.notify.message import Message
 from parallel_ml.notify.moment import Moment
 from parallel_ml.store.identity import boot_id
 from parallel_ml.store.state_folder import state_folder
@@ -165,6 +166,24 @@ class Endpoint:
         with contextlib.suppress(OSError):
             os.pwrite(handle, written := json.dumps(told).encode() + b"\n", 0)
             os.ftruncate(handle, len(written))
+
+
+def delivered_now(channel: Channel, message: Message) -> Reply:
+    """Send a message at once, past any outbox, and count it with what all other processes of the user send.
+
+    Where the provider takes no more for the moment, nothing is sent: it would answer by blocking the robot.
+    """
+    endpoint = Endpoint(channel.limits, getattr(channel, "endpoint", ""), shared_folder(os.environ))
+    wait_s = endpoint.take(Moment.now())
+    if wait_s > 0.0:
+        limit = "the provider takes no more for the moment (what all your programs send to it counts)"
+        return Reply(Fate.RETRY, f"not sent: {limit}; try again in {math.ceil(wait_s)} s", wait_s)
+    reply = channel.deliver(message)
+    if reply.fate is Fate.RETRY and reply.retry_after_s is not None:
+        endpoint.hold(Moment.now(), reply.retry_after_s, asked=True)
+    elif reply.fate is not Fate.RETRY:
+        endpoint.free(Moment.now())
+    return reply
 
 
 def shared_folder(environ: Mapping[str, str]) -> Path:

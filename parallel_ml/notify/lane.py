@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from parallel_ml.errors import StoreError
@@ -14,7 +15,7 @@ from parallel_ml.notify.digest import digest, size_of
 from parallel_ml.notify.endpoint import LONGEST_HOLD_S, Endpoint
 from parallel_ml.notify.limiter import Limiter
 from parallel_ml.notify.message import Kind, Message
-from parallel_ml.notify.moment import Moment
+from parallel_ml.notify.moment import PLAUSIBLE, Moment, when
 from parallel_ml.notify.outbox import Entry, Outbox, key_of
 from parallel_ml.notify.route import Route, Undelivered
 
@@ -30,9 +31,8 @@ EXPIRY_S = 3 * 86400.0
 _FIRST_BACKOFF_S = 2.0
 _LONGEST_BACKOFF_S = 5 * 60.0
 """So that what came back is noticed soon; an hour's outage costs some twenty tries."""
+_TRIES_OF_ONE = 3
 _LOOK_AGAIN_S = 60.0
-PLAUSIBLE = 1.5e9
-"""Clocks that say less (2017) are not set yet."""
 _AT_ONCE = frozenset({Kind.TEST, Kind.OWN})
 _ALONE = Kind.RUN_DONE
 """No part of a burst, but it comes after what was told before it."""
@@ -43,6 +43,8 @@ class _Times:
 
     def __init__(self, came: float, due: float, *, gathered: bool) -> None:
         self.came, self.due, self.gathered, self.held = came, due, gathered, False
+        self.passed = 0
+        """How many later messages got through while this one did not: then it is its own fault."""
 
 
 class Lane:
@@ -121,7 +123,7 @@ class Lane:
             self._sending, wait = self._next(now, last=last)
         if self._sending is None:
             return wait
-        reply = self._delivered(self._sending.message)  # others may hand messages over meanwhile
+        reply = self._delivered(self._as_told_now(self._sending.message))  # others may hand messages over meanwhile
         with self._busy:
             entry, self._sending = self._sending, None
             self._conclude(entry, reply, self._clock())
@@ -241,18 +243,24 @@ class Lane:
         return quiet is not None and quiet.holds_back(message.level, local.tm_hour * 60 + local.tm_min)
 
     def _first_of(self, ready: list[Entry], now: Moment) -> Entry:
-        """Return what goes now: the worst and oldest, or a digest of all that the provider leaves no room for."""
-        ready.sort(key=lambda entry: (entry.attempts, -entry.message.level.rank, entry.number))
+        """Return what goes now: the worst and oldest, or a digest of all that the provider leaves no room for.
+
+        What failed keeps its place, since mostly the network failed; but now and then the next one is tried, and what
+        stays behind then lets the others go first.
+        """
+        ready.sort(key=lambda entry: (self._is_stuck(entry), -entry.message.level.rank, entry.number))
         rooms = [room for room in (self._limiter.room(now.steady), self._endpoint.room(now)) if room is not None]
         room = min(rooms, default=len(ready))
         if len(ready) <= room:
-            ready.sort(key=lambda entry: (entry.attempts, entry.number))
-            return ready[0]
-        if room > 1:
-            return ready[0]
+            ready.sort(key=lambda entry: (self._is_stuck(entry), entry.number))
+        if len(ready) <= room or room > 1:
+            return ready[1] if len(ready) > 1 and self._failures % _TRIES_OF_ONE == _TRIES_OF_ONE - 1 else ready[0]
         known = set(self._waiting)
         self._merged(ready, [], now)
         return next(entry for key, entry in self._waiting.items() if key not in known)
+
+    def _is_stuck(self, entry: Entry) -> bool:
+        return self._times[entry.key].passed > 1
 
     def _next_look(self, now: Moment) -> float | None:
         if not self._waiting:
@@ -274,11 +282,20 @@ class Lane:
             self._failures, self._asked_to_wait, self._not_before, self._reason = 0, False, now.steady, ""
             self._endpoint.free(now)
             self._settle(entry, reply.fate.value, now)
+            for other in self._waiting.values():
+                self._times[other.key].passed += other.attempts > 0 and other.number < entry.number
             if reply.fate is Fate.SENT:
                 self.sent += 1
             else:
                 self._lose(entry, reply.text or "it was refused")
                 self._say(f"{self.name}: a message was refused: {reply.text}")
+
+    def _as_told_now(self, message: Message) -> Message:
+        """Return a message that says when it happened, where that is long ago; programs have `created` for that."""
+        if message.kind is Kind.DIGEST or getattr(self.route.channel, "for_programs", False):
+            return message
+        late = when(message.created, self._clock().wall, str(message.data.get("language") or self.route.language))
+        return replace(message, title=message.title + late) if late else message
 
     def _delivered(self, message: Message) -> Reply:
         try:

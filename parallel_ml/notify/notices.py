@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from parallel_ml.core.alert_functions import shown
 from parallel_ml.core.status import JobResult, JobStatus, RunStatus
 from parallel_ml.notify.best import NEW_BEST_EVERY_S, BestTracker
 from parallel_ml.notify.compose import Composer
 from parallel_ml.notify.message import Level, Message
-from parallel_ml.notify.standing import figure
+from parallel_ml.notify.words import known, summary_of, word
 
 WANTED = ("job_state", "epoch", "out_of_memory", "alert", "run_ended")
 """The kinds of events to subscribe to; the log's lines are not read for messages."""
@@ -130,14 +131,17 @@ class Notices:
 
 def _alert(composer: Composer, job: str | None, data: Mapping[str, Any]) -> Message:
     """Return the message of an alert; its number comes from its id, `rule#episode.times`, the same after a restart."""
-    values = ", ".join(f"{name} {figure(value)}" for name, value in (data.get("values") or {}).items())
+    language = composer.language
+    values = [f"{name} {shown(name, value)}" for name, value in (data.get("values") or {}).items() if value is not None]
+    values += [word("at_epoch", language, epoch=data["epoch"])] if data.get("epoch") else []
+    action = str(data.get("action", "")) if data.get("news") == "firing" else ""
     return composer.alert(
         str(data.get("alert", "")),
-        str(data.get("text", "")),
+        summary_of(str(data.get("text", "")), language),
         job=job,
         level=Level(str(data.get("severity", "warning"))),
-        value=", ".join(filter(None, [values, f"epoch {data['epoch']}" if data.get("epoch") else ""])),
-        action=str(data.get("action", "")) if data.get("news") == "firing" else "",
+        value=word("comma", language).join(values),
+        action="" if action == "notify" else known(f"action_{action}", language, action),
         number=str(data.get("id", "")),
         resolved=data.get("news") == "resolved",
     )

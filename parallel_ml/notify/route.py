@@ -18,6 +18,7 @@ class Route:
         quiet_hours: When it is left alone, or None.
         language: Messages in another language are not for it; those in none are.
         name: What outbox and user know it by; "" is the channel's own name.
+        jobs: The jobs that it hears of, beside what is about the whole run; none is all.
     """
 
     channel: Channel
@@ -25,9 +26,12 @@ class Route:
     quiet_hours: QuietHours | None = None
     language: str = "en"
     name: str = ""
+    jobs: frozenset[str] = frozenset()
 
     def takes(self, message: Message) -> bool:
         """Whether a message is for this channel."""
+        if self.jobs and message.job is not None and message.job not in self.jobs:
+            return False
         language = message.data.get("language")
         return message.level.rank >= self.min_severity.rank and language in (None, self.language)
 

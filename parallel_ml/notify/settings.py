@@ -59,6 +59,7 @@ class ChannelSettings:
         min_severity: Messages below this level are not for it.
         quiet_hours: When it is left alone, or None.
         language: `en` or `zh`: that of the messages for it.
+        jobs: The jobs that it hears of, beside what is about the whole run; none is all.
     """
 
     name: str
@@ -67,6 +68,15 @@ class ChannelSettings:
     min_severity: Level = Level.INFO
     quiet_hours: QuietHours | None = None
     language: str = "en"
+    jobs: frozenset[str] = frozenset()
+
+    def is_same(self, other: ChannelSettings) -> bool:
+        """Whether another one is the same but for its name and jobs."""
+        return replace(self, name="", jobs=frozenset()) == replace(other, name="", jobs=frozenset())
+
+    def also_about(self, other: ChannelSettings) -> ChannelSettings:
+        """Return it for the jobs of another one too."""
+        return replace(self, jobs=self.jobs | other.jobs if self.jobs and other.jobs else frozenset())
 
 
 @dataclass(frozen=True)
@@ -79,6 +89,7 @@ class NotificationSettings:
         links: Labels with URL patterns; `{run}` and `{job}` stand for their names.
         templates: The user's own templates, by the kind of message they are for.
         warnings: What is allowed and probably not meant (a password in a file that others can read), a line each.
+        secret_files: The paths of files that hold nothing but a secret.
     """
 
     channels: tuple[ChannelSettings, ...] = ()
@@ -86,23 +97,38 @@ class NotificationSettings:
     links: tuple[tuple[str, str], ...] = ()
     templates: Mapping[Kind, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    secret_files: tuple[str, ...] = ()
+
+    def about(self, jobs: Iterable[str]) -> NotificationSettings:
+        """Return these settings for channels that hear of these jobs; none is all."""
+        only = frozenset(jobs)
+        return replace(self, channels=tuple(replace(channel, jobs=only) for channel in self.channels))
 
     def joined(self, others: Iterable[NotificationSettings]) -> NotificationSettings:
-        """Return these settings with the channels of others added: the same one once, each under a name of its own."""
+        """Return these settings with the channels of others added: the same one once, each under a name of its own.
+
+        One that several ask for hears of the jobs of all of these.
+        """
         channels, warnings = list(self.channels), list(self.warnings)
-        links, templates = dict(self.links), dict(self.templates)
+        links, templates, secret_files = dict(self.links), dict(self.templates), list(self.secret_files)
         for other in others:
-            known = [replace(channel, name="") for channel in channels]
-            channels += [channel for channel in other.channels if replace(channel, name="") not in known]
+            for channel in other.channels:
+                at = next((at for at, known in enumerate(channels) if known.is_same(channel)), None)
+                if at is None:
+                    channels.append(channel)
+                else:
+                    channels[at] = channels[at].also_about(channel)
             warnings += [warning for warning in other.warnings if warning not in warnings]
             links = {**dict(other.links), **links}
             templates = {**other.templates, **templates}
+            secret_files += other.secret_files
         return replace(
             self,
             channels=with_unique_names(channels),
             links=tuple(links.items()),
             templates=templates,
             warnings=tuple(warnings),
+            secret_files=tuple(dict.fromkeys(secret_files)),
         )
 
 

@@ -15,7 +15,6 @@ from parallel_ml.notify.words import known, word
 
 MOST_ROWS = 40
 _ORDER = ("completed", "failed", "stopped", "paused", "running", "pending")
-_TITLES = {"val_accuracy": "val acc", "val_loss": "val loss", "train_accuracy": "accuracy", "train_loss": "loss"}
 _LONGEST_ERROR = 80
 
 
@@ -68,15 +67,15 @@ def results_table(
     names = [name for result in results for name in told_metrics(result.history)]
     measure = measure_of(names)
     best = {result.name: best_epoch(result.history, measure) if measure else None for result in results}
-    winner = _winner(results, best, measure)
+    winner = _winner(results, best, measure, language)
     pairs = _shown(list(zip(jobs, results, strict=False)), winner)
     rows = tuple(_row(job, result, best[result.name], language) for job, result in pairs)
     header = (
         word("label_job", language),
         word("label_state", language),
         word("label_epochs", language),
-        word("label_best", language, metric=_TITLES.get(measure or "", measure or "-")),
-        "test acc",
+        word("label_best", language, metric=known(f"column_{measure}", language, measure or "-")),
+        word("column_test_accuracy", language),
         word("label_time", language),
         word("label_error", language),
     )
@@ -85,19 +84,22 @@ def results_table(
 
 
 def _winner(
-    results: Sequence[JobResult], best: Mapping[str, tuple[float, int | None] | None], measure: str | None
+    results: Sequence[JobResult],
+    best: Mapping[str, tuple[float, int | None] | None],
+    measure: str | None,
+    language: str,
 ) -> tuple[str, str] | None:
     """Return the best of at least two completed jobs: by test accuracy, else by the epochs' measure."""
     done = [result for result in results if result.state == "completed"]
     tested = {one.name: value for one in done if (value := finite(one.metrics.get("test_accuracy"))) is not None}
     if len(tested) > 1:
         name = max(tested, key=tested.__getitem__)
-        return name, f"test accuracy {figure(tested[name])}"
+        return name, f"{word('test_accuracy', language)} {figure(tested[name])}"
     values = {one.name: found[0] for one in done if (found := best[one.name]) is not None}
     if measure is None or len(values) < 2:
         return None
     name = (min if lowest_is_best(measure) else max)(values, key=values.__getitem__)
-    return name, f"{_TITLES.get(measure, measure)} {figure(values[name])}"
+    return name, f"{known(f'column_{measure}', language, measure)} {figure(values[name])}"
 
 
 def _shown(

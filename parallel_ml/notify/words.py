@@ -14,6 +14,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     "colon": (": ", "："),
     "comma": (", ", "，"),
     "best_mark": ("(best)", "（最佳）"),
+    "happened_at": (" (at {time})", "（发生于 {time}）"),
     # titles
     "started": ("{job}: training started", "{job} 开始训练"),
     "new_best": ("{job}: new best {metric} {value}", "{job} 刷新最佳 {metric}：{value}"),
@@ -65,6 +66,16 @@ _WORDS: dict[str, tuple[str, str]] = {
     "label_what": ("what", "事件"),
     "label_detail": ("detail", "详情"),
     "label_winner": ("best job", "最佳任务"),
+    "column_val_accuracy": ("val acc", "验证准确率"),
+    "column_val_loss": ("val loss", "验证损失"),
+    "column_train_accuracy": ("accuracy", "训练准确率"),
+    "column_train_loss": ("loss", "训练损失"),
+    "column_test_accuracy": ("test acc", "测试准确率"),
+    "test_accuracy": ("test accuracy", "测试准确率"),
+    "action_stop": ("stop", "停止训练"),
+    "action_pause": ("pause", "暂停训练"),
+    "action_reduce_lr": ("reduce_lr", "降低学习率"),
+    "at_epoch": ("epoch {epoch}", "第 {epoch} 轮"),
     "link_tensorboard": ("TensorBoard", "TensorBoard"),
     "link_page": ("live page", "实时页面"),
     "link_model": ("model", "模型文件"),
@@ -142,6 +153,24 @@ _STEPS_ZH = (
 )
 
 
+_SUMMARIES_ZH = {
+    "a loss is not a finite number": "损失不是有限数值",
+    "no epoch and no output for long; it may hang": "长时间没有新的轮次和输出，训练可能已卡住",
+    "the disk is nearly full": "磁盘空间即将用尽",
+    "the validation loss rises while the training loss falls": "验证损失上升而训练损失下降（过拟合）",
+    "the training loss hardly falls": "训练损失几乎不再下降（欠拟合）",
+    "an epoch took much longer than usual": "某一轮用时明显长于平时",
+    "the training takes longer than it should": "训练总用时超出预期",
+    "the GPU has little to do": "GPU 基本空闲",
+    "it takes more GPU memory than it was granted": "显存占用超出配额",
+    "the GPU is hot": "GPU 温度过高",
+}
+_UNKNOWN_METRIC = re.compile(
+    r"no epoch has told (?P<missing>.+), so that it cannot fire; seen so far: (?P<seen>[^;]*)"
+    r"(?:; did you mean (?P<guess>.+)\?)?"
+)
+
+
 def word(key: str, language: str, **values: object) -> str:
     """Return a text of the catalogue in a language, with values in its places.
 
@@ -172,3 +201,19 @@ def step_of(text: str, language: str) -> str:
             if (found := pattern.fullmatch(text)) is not None:
                 return found.expand(chinese)
     return text
+
+
+def summary_of(text: str, language: str) -> str:
+    """Return what an alert says of itself; a user's own words stay as they are.
+
+    >>> summary_of("the GPU is hot", "zh"), summary_of("my own", "zh")
+    ('GPU 温度过高', 'my own')
+    """
+    if language != "zh":
+        return text
+    found = _UNKNOWN_METRIC.fullmatch(text)
+    if found is None:
+        return _SUMMARIES_ZH.get(text, text)
+    seen = "无" if found["seen"] == "none" else found["seen"]
+    guess = f"；是否想写 {found['guess']}？" if found["guess"] else ""
+    return f"没有任何一轮给出 {found['missing']}，该规则无法触发；目前已有：{seen}{guess}"

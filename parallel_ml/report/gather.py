@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -21,13 +21,7 @@ from parallel_ml.monitor.history import job_result
 from parallel_ml.monitor.last_errors import last_errors
 from parallel_ml.report.charts.style import COLOURS
 from parallel_ml.report.facts import AlertFacts, JobFacts, Report, RunFacts
-from parallel_ml.report.scrubbed import (
-    scrubbed_attempt,
-    scrubbed_lines,
-    scrubbed_plan,
-    scrubbed_status,
-    scrubbed_text,
-)
+from parallel_ml.report.scrubbed import Cleaner
 from parallel_ml.store.files import read_json
 from parallel_ml.store.journal import read_records
 from parallel_ml.store.layout import JobLayout, RunLayout
@@ -50,17 +44,18 @@ _EVENTFUL = (
 )
 
 
-def gather(layouts: Sequence[RunLayout], now: float) -> Report:
+def gather(layouts: Sequence[RunLayout], now: float, secrets: Iterable[str] = ()) -> Report:
     """Return what a report of one run or of several shows.
 
     Args:
         layouts: The runs, in the order in which they are shown.
         now: Seconds since the epoch.
+        secrets: What must not be shown, beside what looks like a secret: those of the runs' channels.
 
     Raises:
         StoreError: None of the runs can be read.
     """
-    views, left_out, failure = [], [], None
+    views, left_out, failure, cleaner = [], [], None, Cleaner(secrets)
     for layout in layouts:
         try:
             views.append(RunView(layout))
@@ -72,14 +67,16 @@ def gather(layouts: Sequence[RunLayout], now: float) -> Report:
     runs, jobs = [], []
     for place, view in enumerate(views):
         status = view.status()
-        run = _run_of(view, status)
+        run = _run_of(view, status, cleaner)
         runs.append(run)
         prefix = f"{run.title}/" if len(views) > 1 else ""
-        jobs += _jobs_of(view.state, status, place, prefix)
-    return _ranked(runs, jobs, now, left_out)
+        jobs += _jobs_of(view.state, status, place, prefix, cleaner)
+    return _ranked(runs, jobs, now, left_out, cleaner)
 
 
-def _ranked(runs: Sequence[RunFacts], jobs: Sequence[JobFacts], now: float, left_out: Sequence[str]) -> Report:
+def _ranked(
+    runs: Sequence[RunFacts], jobs: Sequence[JobFacts], now: float, left_out: Sequence[str], cleaner: Cleaner
+) -> Report:
     """Return the report, with the jobs in the order of what they reached."""
     jobs = _told_apart(jobs, runs)
     measure = measure_of([job.result for job in jobs])
@@ -95,7 +92,7 @@ def _ranked(runs: Sequence[RunFacts], jobs: Sequence[JobFacts], now: float, left
     failed = [job.label for job in jobs if job.status.state == "failed"][:MOST_TOLD]
     return Report(
         [_with_winner(run, place, jobs, measure) for place, run in enumerate(runs)],
-        [_read_further(job, drawn, failed) for job in jobs],
+        [_read_further(job, drawn, failed, cleaner) for job in jobs],
         measure,
         winner,
         drawn,
@@ -106,23 +103,23 @@ def _ranked(runs: Sequence[RunFacts], jobs: Sequence[JobFacts], now: float, left
     )
 
 
-def _run_of(view: RunView, status: RunStatus) -> RunFacts:
+def _run_of(view: RunView, status: RunStatus, cleaner: Cleaner) -> RunFacts:
     ends = [at for job in status.jobs if (at := _seconds(job.ended)) is not None]
     began = view.state.created_at
     took = max(0.0, max(ends) - began) if ends and status.state in FINISHED else None
-    return RunFacts(status.name or status.run, view.layout, status, scrubbed_plan(view.plan), began, took)
+    return RunFacts(status.name or status.run, view.layout, status, cleaner.plan(view.plan), began, took)
 
 
-def _jobs_of(state: RunState, status: RunStatus, place: int, prefix: str) -> list[JobFacts]:
+def _jobs_of(state: RunState, status: RunStatus, place: int, prefix: str, cleaner: Cleaner) -> list[JobFacts]:
     layout = RunLayout(Path(status.dir))
-    stories = _stories(layout)
+    stories = _stories(layout, cleaner)
     return [
         JobFacts(
             prefix + job.name,
             place,
-            scrubbed_status(job),
+            cleaner.status(job),
             result := job_result(job),
-            list(map(scrubbed_attempt, state.jobs[job.name].attempts)),
+            list(map(cleaner.attempt, state.jobs[job.name].attempts)),
             _alerts(layout.job(job.name)),
             epoch_s=_epoch_s(job, result),
             checkpoint=_checkpoint(job, layout.job(job.name)),
@@ -170,7 +167,7 @@ def _has_curve(job: JobFacts) -> bool:
     return bool(job.result.history.get("epochs")) or bool(job.attempts)
 
 
-def _read_further(job: JobFacts, drawn: Sequence[str], failed: Sequence[str]) -> JobFacts:
+def _read_further(job: JobFacts, drawn: Sequence[str], failed: Sequence[str], cleaner: Cleaner) -> JobFacts:
     """Return a job with what is only read of the ones that are shown at length."""
     files = JobLayout(Path(job.status.paths.get("dir") or ""))
     if job.label in drawn and job.status.state == "completed" and _size(files.result) <= _LARGEST_ANALYSIS:
@@ -178,14 +175,16 @@ def _read_further(job: JobFacts, drawn: Sequence[str], failed: Sequence[str]) ->
         job = replace(job, analysis=found if isinstance(found, dict) else {})
     if job.label in failed:
         lines = last_errors(str(files.log), 8)
-        job = replace(job, last_lines=scrubbed_lines(lines, read_config(files.dir).get("env")) if lines else ())
+        job = replace(job, last_lines=cleaner.lines(lines, read_config(files.dir).get("env")) if lines else ())
     return job
 
 
-def _stories(layout: RunLayout) -> dict[str, list[tuple[float, str]]]:
+def _stories(layout: RunLayout, cleaner: Cleaner) -> dict[str, list[tuple[float, str]]]:
     """Return what happened to the jobs that did not just run from their beginning to their end."""
     found: dict[str, list[tuple[float, str]]] = defaultdict(list)
     eventful = set()
+    if not _is_eventful(layout):
+        return {}
     try:
         records, _ = read_records(layout.events)
     except StoreError:
@@ -198,7 +197,16 @@ def _stories(layout: RunLayout) -> dict[str, list[tuple[float, str]]]:
             eventful.add(event.job)
         if sentence := _sentence(event):
             found[event.job].append((record.ts, sentence))
-    return {job: [(at, scrubbed_text(text) or "") for at, text in found[job]] for job in eventful if job in found}
+    return {job: [(at, cleaner.text(text) or "") for at, text in found[job]] for job in eventful if job in found}
+
+
+def _is_eventful(layout: RunLayout) -> bool:
+    """Say, by their names alone, whether a run has events that a story is told of: to read them all takes long."""
+    try:
+        text = layout.events.read_bytes()
+    except OSError:
+        return False
+    return any(kind.__name__.encode() in text for kind in _EVENTFUL)
 
 
 def _sentence(event: ev.JobEvent) -> str | None:

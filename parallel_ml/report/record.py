@@ -126,10 +126,12 @@ def _iso(seconds: float | None) -> str | None:
 
 def _plain(value: Any) -> Any:
     """Return a value with None for what is not finite: JSON knows no NaN."""
-    if isinstance(value, Mapping):
+    if value is None or isinstance(value, (str, int)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, (dict, Mapping)):  # to ask for a dict alone is quicker
         return {str(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(inner) for inner in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
     return value

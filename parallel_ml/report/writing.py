@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from parallel_ml.report.content import document
 from parallel_ml.report.facts import Report
@@ -24,9 +25,24 @@ def texts(report: Report, forms: Iterable[str], language: str = "en") -> Iterato
     told = document(report, language) if {"html", "md"} & set(wanted) else None
     for form in wanted:
         if told is None or form == "json":
-            yield form, json.dumps(record(report), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+            yield form, _json(record(report))
         else:
             yield form, page(told) if form == "html" else markdown(told)
+
+
+def _json(told: Mapping[str, Any]) -> str:
+    """Return JSON with a line for each key, of a list one for each entry; to indent all takes six times as long."""
+    return "{\n" + ",\n".join(f" {_line(key)}: {_lines(value)}" for key, value in told.items()) + "\n}\n"
+
+
+def _lines(value: Any) -> str:
+    if not isinstance(value, list) or not value:
+        return _line(value)
+    return "[\n" + ",\n".join(f"  {_line(one)}" for one in value) + "\n ]"
+
+
+def _line(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
 def written(report: Report, form: str, language: str = "en") -> str:
@@ -41,6 +57,7 @@ def write_reports(
     *,
     forms: Iterable[str] = FORMATS,
     language: str = "en",
+    secrets: Iterable[str] = (),
 ) -> list[Path]:
     """Write a report of one run, or of several that are compared, and return its files.
 
@@ -50,11 +67,12 @@ def write_reports(
         now: Seconds since the epoch.
         forms: In which formats.
         language: `en` or `zh`.
+        secrets: What must not be shown, beside what looks like a secret.
 
     Raises:
         StoreError: No run can be read, or a file cannot be written.
     """
-    report = gather(layouts, now)
+    report = gather(layouts, now, secrets)
     paths = []
     for form, text in texts(report, forms, language):
         path = place(form)

@@ -158,7 +158,7 @@ class Alerting:
             points=points,
             samples=[sample] if sample else [],
             began=job.attempts[0].started_at,
-            running_since=None if attempt.started_at is None else attempt.started_at + attempt.held_s,
+            running_since=attempt.thawed_at or attempt.started_at,
             last_epoch=None if points else _changed_at(files.metrics),
             last_log=_changed_at(files.log),
             disk_free=free,
@@ -193,11 +193,14 @@ class Alerting:
 
 def _stimulus(job: str, order: AlertOrder) -> Stimulus:
     if order.action is AlertAction.STOP:
-        return Stop(job, reason=order.reason)
+        return Stop(job, alert=order.id, reason=order.reason)
     if order.action is AlertAction.PAUSE:
-        return Pause(job)
+        return Pause(job, alert=order.id)
     # The epoch after the one that was told is under way: the rate is set at the beginning of each.
-    return CutRate(job, from_epoch=order.epoch + 2, factor=order.factor, least=order.minimum, reason=order.reason)
+    from_epoch = order.epoch + 2
+    return CutRate(
+        job, alert=order.id, from_epoch=from_epoch, factor=order.factor, least=order.minimum, reason=order.reason
+    )
 
 
 def _news(one: AlertNotification) -> dict[str, Any]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from parallel_ml.core.model import JobState
 from parallel_ml.core.status import RunStatus
@@ -17,8 +15,10 @@ from parallel_ml.store.orders import Order, OrderKind, drop_order, new_order, pe
 from parallel_ml.store.run_view import RunView
 from parallel_ml.store.runs import find_run, run_layouts, runs_folder
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from parallel_ml.core.status import JobResult
     from parallel_ml.runtime.log_reader import LogReader
@@ -52,7 +52,7 @@ class RunClient:
         Raises:
             StoreError: There is no run, or it cannot be read.
         """
-        self._layout = RunLayout(Path(run_dir))
+        self._layout = RunLayout(run_dir)
         self._view = RunView(self._layout)
         self._asked_from: dict[str, int] = {}
         """Where the log ended before each order was given: no answer to it stands before that."""
@@ -72,7 +72,7 @@ class RunClient:
             UsageError: There is none, or several fit.
         """
         environ = os.environ if environ is None else environ
-        return cls(find_run(runs_folder(runs_dir, environ, cwd or Path.cwd()), run, environ).dir)
+        return cls(find_run(runs_folder(runs_dir, environ, cwd or os.getcwd()), run, environ).root)
 
     @property
     def dir(self) -> Path:
@@ -281,7 +281,7 @@ def list_runs(
         brief: Leave out what only the jobs' own files say.
     """
     environ = os.environ if environ is None else environ
-    folder = runs_folder(runs_dir, environ, cwd or Path.cwd())
+    folder = runs_folder(runs_dir, environ, cwd or os.getcwd())
     return [_status_of(layout, brief=brief) for layout in run_layouts(folder, environ, damaged=True)]
 
 

@@ -152,6 +152,11 @@ class ParallelMLExecutor:
             PlacementError: A job can never fit on this machine.
             StoreError: The run's directory could not be made.
         """
+        self._plan_once()
+        return self.get_status()
+
+    def _plan_once(self) -> None:
+        """Make the run's directory, unless it is there."""
         if self._layout is None and self._configs is not None:
             self._layout, _ = plan_run(
                 self._configs,
@@ -166,7 +171,6 @@ class ParallelMLExecutor:
                 alerts=self._alerts,
                 warm=self._warm,
             )
-        return self.get_status()
 
     def run_parallel(self) -> list[JobResult]:
         """Run everything to its end and return a result for each configuration, in the order given.
@@ -180,7 +184,7 @@ class ParallelMLExecutor:
             KeyboardInterrupt: After Ctrl-C, when nothing runs any more.
             SystemExit: After SIGTERM (in the main thread); the trainings go on, and `resume` takes them over.
         """
-        self.prepare()
+        self._plan_once()
         if not _at_rest(RunView(self._prepared())):
             self._drive()
         return self.results()
@@ -215,8 +219,14 @@ class ParallelMLExecutor:
         for callback, kind in self._callbacks:
             monitor.subscribe(callback, kind)
         plan = read_json(layout.plan) or {}
-        note = lambda text: monitor.emit(MonitorEvent(EventKind.NOTE, None, {"text": text}))  # noqa: E731
-        backend = LocalBackend(layout.log, note, warm=plan.get("warm", True))
+
+        def tell(kind: EventKind, **data: object) -> None:
+            monitor.emit(MonitorEvent(kind, None, data))
+
+        def note(text: str) -> None:
+            tell(EventKind.NOTE, text=text)
+
+        backend = LocalBackend(layout.log, note, warm=plan.get("warm", True), orders=layout.orders)
         preparer = AttemptPreparer(layout, plan, self._gpus, self._environ)
         with contextlib.ExitStack() as stack:
             stack.callback(backend.close)
@@ -231,10 +241,12 @@ class ParallelMLExecutor:
             stack.callback(setattr, self, "_supervisor", None)
             if self._stop_asked:
                 self.stop_execution()
-            self._tell(monitor, EventKind.RUN_STARTED)
+            tell(EventKind.RUN_STARTED, run=layout.dir.name, dir=str(layout.dir), state=store.state.word)
+            for text in plan.get("notes", ()):
+                note(text)
             messenger.send_older(run_layouts(self._folder, self._environ))
             supervisor.drive(only)
-            self._tell(monitor, EventKind.RUN_ENDED)
+            tell(EventKind.RUN_ENDED, run=layout.dir.name, dir=str(layout.dir), state=store.state.word)
         return pressed
 
     def _messenger(self, plan: Mapping[str, Any], monitor: ProcessMonitor, log: Any) -> Messenger:
@@ -313,14 +325,6 @@ class ParallelMLExecutor:
         if self._layout is None:
             raise UsageError("the run has not been started", "call run_parallel() or prepare() first")
         return self._layout
-
-    def _tell(self, monitor: ProcessMonitor, kind: EventKind) -> None:
-        status = self.get_status()
-        data: dict[str, Any] = {"run": status.run, "dir": status.dir, "state": status.state}
-        monitor.emit(MonitorEvent(kind, None, data))
-        if kind is EventKind.RUN_STARTED:
-            for note in status.notes:
-                monitor.emit(MonitorEvent(EventKind.NOTE, None, {"text": note}))
 
 
 def check_name(name: str | None) -> None:

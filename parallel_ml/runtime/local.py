@@ -21,6 +21,7 @@ from parallel_ml.core.stimuli import Command, Ended, Held, Started, Stimulus
 from parallel_ml.errors import BackendError, StoreError
 from parallel_ml.runtime.backend import AttemptRef, Launch
 from parallel_ml.runtime.images import ForkedShim, Images, Readiness
+from parallel_ml.runtime.notices import new_files
 from parallel_ml.runtime.origin import Origin
 from parallel_ml.runtime.sweep import sweep
 from parallel_ml.store.attempts import HUNG, is_guarded, read_exit, read_guards
@@ -65,7 +66,12 @@ class LocalBackend:
     """Starts each shim in a session of its own, so that it outlives this process."""
 
     def __init__(
-        self, log: Path, note: Callable[[str], None] = lambda _: None, *, warm: bool | float = True
+        self,
+        log: Path,
+        note: Callable[[str], None] = lambda _: None,
+        *,
+        warm: bool | float = True,
+        orders: Path | None = None,
     ) -> None:
         """Start with no attempts.
 
@@ -74,12 +80,15 @@ class LocalBackend:
             note: Told why jobs start cold that could have been forked.
             warm: Whether shims, and jobs that may be, are forked from images; a number is how long an image outlives
                 this process, in seconds.
+            orders: A folder: a file that is put there ends a wait.
         """
         self._log = log
         self._live: dict[str, _Live] = {}
         self._leaving: list[subprocess.Popen[bytes] | ForkedShim] = []
         self._selector = selectors.DefaultSelector()
         self._images = Images(log, self._selector, note, 0.0 if warm is True else warm) if warm else None
+        if self._images is not None:
+            self._images.readiness(_light())  # it loads while the run is made ready
         self._look_at = 0.0
         self._closing = threading.RLock()  # re-entered when a signal handler wakes us in the middle of a wake
         self._waker: int | None
@@ -87,6 +96,9 @@ class LocalBackend:
         for handle in (self._woken, self._waker):
             os.set_blocking(handle, False)
         self._selector.register(self._woken, selectors.EVENT_READ, None)
+        self._orders = None if orders is None else new_files(orders)
+        if self._orders is not None:
+            self._selector.register(self._orders, selectors.EVENT_READ, None)
 
     def start(self, launch: Launch) -> None:
         """Write `start.json` and start the shim; an attempt that has had one gets no other.
@@ -301,20 +313,15 @@ class LocalBackend:
             elif live.child is not None:
                 live.child.returncode = live.child.poll() or 0  # it is not ours to wait for any more
         for child in self._leaving:
-            if isinstance(child, ForkedShim):
-                child.has_ended(_LEAVING_S)
-                child.close()
-                continue
-            try:
-                child.wait(timeout=_LEAVING_S)
-            except subprocess.TimeoutExpired:
-                child.returncode = 0
+            _wait_for(child)
         self._leaving.clear()
         self._live.clear()
         if self._images is not None:
             self._images.close()
         self._selector.close()
         os.close(self._woken)
+        if self._orders is not None:
+            os.close(self._orders)
         with self._closing:
             if self._waker is not None:
                 os.close(self._waker)
@@ -323,6 +330,18 @@ class LocalBackend:
 
 def _has_ended(child: subprocess.Popen[bytes] | ForkedShim) -> bool:
     return child.has_ended() if isinstance(child, ForkedShim) else child.poll() is not None
+
+
+def _wait_for(child: subprocess.Popen[bytes] | ForkedShim) -> None:
+    """Give a shim that is on its way out a moment, and let go of it."""
+    if isinstance(child, ForkedShim):
+        child.has_ended(_LEAVING_S)
+        child.close()
+        return
+    try:
+        child.wait(timeout=_LEAVING_S)
+    except subprocess.TimeoutExpired:
+        child.returncode = 0
 
 
 def _has_left(child: subprocess.Popen[bytes] | ForkedShim) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from parallel_ml.core import events as ev
 from parallel_ml.core.story import told
@@ -13,14 +12,18 @@ from parallel_ml.store.job_status import iso
 from parallel_ml.store.journal import read_records, read_records_of
 from parallel_ml.store.layout import RunLayout
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    _Timed = tuple[str, str, dict[str, Any]]
+    """When a record is told, its job, and the record."""
+
 LEAST_PIECE_BYTES, MOST_BYTES = 64 << 10, 16 << 20
 """The logs of a run are read in pieces: of each so much at least, and of all together no more where that allows it."""
 
 _FEW = 4
 """For so many jobs each line of the events is looked through for their names before it is read."""
-
-_Timed = tuple[str, str, dict[str, Any]]
-"""When a record is told, its job, and the record."""
 
 
 class LogReader:

@@ -36,6 +36,7 @@ FLUSH_S = 75.0
 """What all outboxes of a flush have together: a provider's limit of a minute has passed by then."""
 LEAST_FLUSH_S = 5.0
 """What each has in any case: one try. Behind a dead network many outboxes must not take as many minutes."""
+CUT_SHORT = "Ctrl-C cut the sending short; parallel-ml notify flush sends it"
 MOST_OLDER = 200
 """Runs, the newest first, whose outboxes are looked into when one starts."""
 
@@ -44,7 +45,8 @@ def settings_of(sources: Mapping[str, Any], cwd: Path, environ: Mapping[str, str
     """Return what the sources that `run.json` names ask for.
 
     Args:
-        sources: `file`, a file that was named, or None; `configs`, configurations with a `notifications:` of their own.
+        sources: `file`, a file that was named, or None; `configs`, configurations with a `notifications:` of their own;
+            `jobs`, of which jobs the channels of each of these hear, where that is not all.
         cwd: The folder where `run` was typed.
         environ: The environment.
 
@@ -57,7 +59,11 @@ def settings_of(sources: Mapping[str, Any], cwd: Path, environ: Mapping[str, str
 
     if sources.get("file"):
         return load_notifications(sources["file"], cwd=cwd, environ=environ)
-    found = [load_notifications(path, cwd=cwd, environ=environ) for path in sources.get("configs") or ()]
+    jobs = sources.get("jobs") or {}
+    found = [
+        load_notifications(path, cwd=cwd, environ=environ).about(jobs.get(path, ()))
+        for path in sources.get("configs") or ()
+    ]
     if not found:
         return load_notifications(None, cwd=cwd, environ=environ)
     return found[0].joined(found[1:])
@@ -78,7 +84,9 @@ def routes_of(settings: NotificationSettings, say: Callable[[str], None]) -> lis
         except (MissingPackage, UsageError) as error:
             say(f"no messages by {entry.name}: {error}")
             continue
-        routes += [Route(one, entry.min_severity, entry.quiet_hours, entry.language) for one in channels]
+        routes += [
+            Route(one, entry.min_severity, entry.quiet_hours, entry.language, jobs=entry.jobs) for one in channels
+        ]
     return routes
 
 
@@ -144,10 +152,15 @@ class Messenger:
         dispatcher = self._dispatcher
         if dispatcher is None:
             return []
+        cut_short = True
         try:
             dispatcher.close()
+            cut_short = False
         finally:
-            left = [one.line for one in dispatcher.undelivered()]
+            unsent = dispatcher.undelivered()
+            if cut_short:  # by Ctrl-C: no provider is to blame
+                unsent = [replace(one, reason=CUT_SHORT) if one.waiting else one for one in unsent]
+            left = [one.line for one in unsent]
             with contextlib.suppress(StoreError):
                 write_json(self._layout.undelivered, {"v": 1, "sent": dispatcher.sent, "notes": left})
         return left

@@ -106,10 +106,7 @@ def plan_run(  # noqa: PLR0913 - what can be said of a run
     """
     warnings = configs.preflight(folder.path)
     specs = tuple(loaded.spec(position) for position, loaded in enumerate(configs.jobs))
-    sources = {
-        "file": str(notify) if notify else None,
-        "configs": [str(located(job.source, cwd)) for job in configs.jobs if job.notifies],
-    }
+    sources = _channel_sources(configs.jobs, cwd, notify)
     settings = settings_of(sources, cwd, environ)
     missing: list[str] = []
     routes_of(settings, missing.append)
@@ -126,10 +123,22 @@ def plan_run(  # noqa: PLR0913 - what can be said of a run
             with store_errors(alerts, "copying"):
                 shutil.copyfile(located(str(alerts), cwd), staged.alert_rules)
         named = [job.source for job in configs.jobs if job.notifies] + ([str(notify)] if notify else [])
+        named += settings.secret_files
         private = frozenset(os.path.realpath(located(one, cwd)) for one in named)
         return _take_code(configs.jobs if snapshot else (), cwd, staged, folder.path, private)
 
     return make_run(new, gpus, folder, environ, take)
+
+
+def _channel_sources(jobs: Sequence[LoadedConfig], cwd: Path, notify: Path | str | None) -> dict[str, Any]:
+    """Return where the settings for messages are, and of which jobs each configuration's channels hear."""
+    mine: dict[str, list[str]] = {}
+    for job in jobs:
+        if job.notifies:
+            mine.setdefault(str(located(job.source, cwd)), []).append(job.name)
+    others = [job.name for job in jobs if not job.notifies]
+    told = {path: [*names, *others] for path, names in mine.items()} if len(mine) > 1 else {}
+    return {"file": str(notify) if notify else None, "configs": list(mine), "jobs": told}
 
 
 def make_run(

@@ -6,10 +6,10 @@ import contextlib
 import fcntl
 import json
 import os
-from typing import TYPE_CHECKING
 
 from parallel_ml.errors import StoreError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -61,8 +61,8 @@ def write_whole(path: Path, data: bytes, mode: int = 0o644, *, durable: bool = T
 
 
 def write_json(path: Path, value: Any, mode: int = 0o644, *, durable: bool = True) -> None:
-    """Replace `path` by `value` as JSON, readable by people."""
-    text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+    """Replace `path` by `value` as JSON, readable by people; what need not be durable is one line, which is quicker."""
+    text = json.dumps(value, indent=1 if durable else None, ensure_ascii=False) + "\n"
     write_whole(path, text.encode("utf-8", ODD_CHARACTERS), mode, durable=durable)
 
 

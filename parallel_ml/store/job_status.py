@@ -6,9 +6,9 @@ A run may have thousands of jobs with three files each: paths are texts here, an
 from __future__ import annotations
 
 import json
-from datetime import datetime, timezone
+import math
+import time
 from functools import cache
-from typing import TYPE_CHECKING
 
 from parallel_ml.core.codec import decode
 from parallel_ml.core.model import Allocation, JobState
@@ -18,6 +18,7 @@ from parallel_ml.errors import StoreError
 from parallel_ml.records import dataclass, filler
 from parallel_ml.store.files import last_lines, read_whole
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
@@ -28,7 +29,9 @@ _QUEUED, _PAUSING, _SUCCEEDED = JobState.QUEUED.value, JobState.PAUSING.value, J
 _WORDS = {state.value: state.word for state in JobState}
 _NEVER = {JobState.FAILED.value: OutcomeKind.DEPENDENCY.value, JobState.STOPPED.value: OutcomeKind.STOPPED.value}
 """The outcome of a job that never had an attempt."""
-_PATHS = ("dir", "config", "log", "metrics", "model", "result")
+PATHS = ("dir", "config", "log", "metrics", "model", "result")
+_LATE = 253402300799
+"""From here on it is the year 10000."""
 _NOT_METRICS = frozenset({"epoch", "epochs"})
 _TOTALS = (
     "cpu_seconds",
@@ -78,7 +81,8 @@ def job_status(
         TypeError, ValueError, KeyError: The values are not those of a job.
     """
     spec, state, attempt = job["spec"], job.get("state", _QUEUED), last_attempt(job)
-    files = layout.job_paths(spec["name"], attempt["number"] if attempt else 1)
+    has_files = attempt or show.details or state == _SUCCEEDED
+    files = layout.job_paths(spec["name"], attempt["number"] if attempt else 1) if has_files else {}
     last = last_metrics(files["metrics"]) if attempt and show.files else {}
     found = read_summary(files["result"]) if state == _SUCCEEDED and show.files else {}
     ended = attempt.get("ended_at") if attempt else job.get("finished_at")
@@ -95,7 +99,7 @@ def job_status(
         "accumulation": spec.get("accumulation", 1),
         "seed": spec["seed"],
         "ended": iso(ended) if show.details else None,
-        "paths": {name: files.get(name, spec.get("model_path")) for name in _PATHS} if show.details else {},
+        "paths": {name: files.get(name, spec.get("model_path")) for name in PATHS} if show.details else {},
         "error": job.get("error") or (attempt.get("error") if attempt else None),
         "resources": _resources(files["samples"], running=ended is None) if attempt and show.files else {},
         "held": job.get("frozen", False),
@@ -215,4 +219,10 @@ def iso(timestamp: float | None) -> str | None:
     """Return seconds since the epoch as ISO 8601 in UTC."""
     if timestamp is None:
         return None
+    rest, whole = math.modf(timestamp)
+    micros = round(rest * 1e6)
+    if 0 <= micros < 10**6 and 0 <= whole < _LATE:  # as `datetime` has it, which takes longer to load than all of these
+        return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{micros:06d}+00:00"
+    from datetime import datetime, timezone  # noqa: PLC0415 - for times that hardly are any
+
     return datetime.fromtimestamp(timestamp, timezone.utc).isoformat(timespec="microseconds")

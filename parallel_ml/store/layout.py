@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from functools import cached_property, lru_cache
 
 from parallel_ml.records import dataclass
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -16,37 +18,37 @@ class AttemptLayout:
 
     dir: Path
 
-    @property
+    @cached_property
     def config(self) -> Path:
         """The process's own configuration."""
         return self.dir / "resolved.yaml"
 
-    @property
+    @cached_property
     def start(self) -> Path:
         """What the shim is to start: argument list and folders, for the owner's eyes only; never the environment."""
         return self.dir / "start.json"
 
-    @property
+    @cached_property
     def shim(self) -> Path:
         """Who guards the attempt; it appears once, when a shim has claimed it."""
         return self.dir / "shim.json"
 
-    @property
+    @cached_property
     def order(self) -> Path:
         """The newest command for the shim."""
         return self.dir / "order.json"
 
-    @property
+    @cached_property
     def exit(self) -> Path:
         """How the attempt ended."""
         return self.dir / "exit.json"
 
-    @property
+    @cached_property
     def provenance(self) -> Path:
         """Which code, packages and machine the attempt had, for the owner's eyes only."""
         return self.dir / "provenance.json"
 
-    @property
+    @cached_property
     def samples(self) -> Path:
         """What the attempt's processes took of the machine, a JSON object a sample."""
         return self.dir / "samples.jsonl"
@@ -58,108 +60,136 @@ class JobLayout:
 
     dir: Path
 
-    @property
+    @cached_property
     def source(self) -> Path:
         """The user's configuration, bases merged in, variables not filled in."""
         return self.dir / "config.yaml"
 
-    @property
+    @cached_property
     def log(self) -> Path:
         """The job's output, a JSON object a line."""
         return self.dir / "log.jsonl"
 
-    @property
+    @cached_property
     def older_log(self) -> Path:
         """What stood in the log before, where it has a cap and was full."""
         return self.dir / "log.1.jsonl"
 
-    @property
+    @cached_property
     def metrics(self) -> Path:
         """The job's metrics, a JSON object an epoch."""
         return self.dir / "metrics.jsonl"
 
-    @property
+    @cached_property
     def history(self) -> Path:
         """The same metrics by name."""
         return self.dir / "history.json"
 
-    @property
+    @cached_property
     def result(self) -> Path:
         """What the analysis found."""
         return self.dir / "result.json"
 
-    @property
+    @cached_property
     def rates(self) -> Path:
         """What was ordered for the training's learning rate; written by the supervisor, read at each epoch."""
         return self.dir / "rates.json"
 
-    @property
+    @cached_property
     def alerts(self) -> Path:
         """How the job's alert rules stand."""
         return self.dir / "alerts.json"
 
-    @property
+    @cached_property
     def checkpoints(self) -> Path:
         """Where a relative checkpoint path lands, and where the full last state is."""
         return self.dir / "checkpoints"
 
     def attempt(self, number: int) -> AttemptLayout:
         """Return the files of attempt `number`, 1 the first."""
-        return AttemptLayout(self.dir / f"attempt-{number:02d}")
+        return _attempt(self.dir, number)
 
 
-@dataclass(frozen=True)
 class RunLayout:
-    """The files of one run."""
+    """The files of one run.
 
-    dir: Path
+    Attributes:
+        root: Its directory as text: a verb that reads little does not even load `pathlib`.
+    """
 
-    @property
+    def __init__(self, run_dir: Path | str) -> None:
+        """Take the run's directory."""
+        root = os.fspath(run_dir)
+        self.root = root if root == os.path.normpath(root) else str(_path(root))
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether it is the same run's."""
+        return isinstance(other, RunLayout) and self.root == other.root
+
+    def __hash__(self) -> int:
+        """Return the hash of its directory."""
+        return hash(self.root)
+
+    def __repr__(self) -> str:
+        """Return it as it was made."""
+        return f"RunLayout({self.root!r})"
+
+    @cached_property
+    def dir(self) -> Path:
+        """Its directory."""
+        return _path(self.root)
+
+    def read_paths(self) -> dict[str, str]:
+        """Return as text the files that every reader looks at."""
+        names = {"plan": "run.json", "events": "events.jsonl", "state": "state.json", "lock": "supervisor.lock"}
+        return {key: f"{self.root}/{name}" for key, name in (names | {"undelivered": "messages.json"}).items()}
+
+    @cached_property
     def plan(self) -> Path:
         """Written once: versions, arguments, seeds, hashes."""
         return self.dir / "run.json"
 
-    @property
+    @cached_property
     def code(self) -> Path:
         """The snapshots of the user's code that the jobs run from, and what was not committed of it."""
         return self.dir / "code"
 
-    @property
+    @cached_property
     def events(self) -> Path:
         """The truth."""
         return self.dir / "events.jsonl"
 
-    @property
+    @cached_property
     def state(self) -> Path:
         """A cache of what the events add up to; may be deleted at will."""
         return self.dir / "state.json"
 
-    @property
+    @cached_property
     def lock(self) -> Path:
         """Held by whoever drives the run."""
         return self.dir / "supervisor.lock"
 
-    @property
+    @cached_property
     def log(self) -> Path:
         """The supervisor's own log."""
         return self.dir / "supervisor.log"
 
-    @property
+    @cached_property
     def orders(self) -> Path:
         """Where others drop what they want."""
         return self.dir / "orders"
 
-    @property
+    @cached_property
     def orders_done(self) -> Path:
         """Where orders go once they are carried out or refused."""
         return self.orders / "done"
 
-    @property
+    @cached_property
     def outbox(self) -> Path:
         """Messages that wait to be sent."""
         return self.dir / "outbox"
 
-    @property
+    @cached_property
     def undelivered(self) -> Path:
         """What of the messages did not arrive, for the summary."""
         return self.dir / "messages.json"
@@ -168,14 +198,14 @@ class RunLayout:
         """Return where the run's report is, as `html`, `md` or `json`."""
         return self.dir / f"report.{form}"
 
-    @property
+    @cached_property
     def alert_rules(self) -> Path:
         """The rules that were named for the whole run."""
         return self.dir / "alerts.yaml"
 
     def job_paths(self, name: str, attempt: int) -> dict[str, str]:
         """Return files of a job and of one attempt as text: `status` asks for those of thousands of jobs at once."""
-        job = f"{self.dir}/jobs/{name}"
+        job = f"{self.root}/jobs/{name}"
         files = f"{job}/attempt-{attempt:02d}"
         return {
             "dir": job,
@@ -188,4 +218,21 @@ class RunLayout:
 
     def job(self, name: str) -> JobLayout:
         """Return the files of a job."""
-        return JobLayout(self.dir / "jobs" / name)
+        return _job(self.dir, name)
+
+
+# The supervisor asks for the same few layouts again and again, and a path is slow to make.
+@lru_cache(maxsize=256)
+def _job(run: Path, name: str) -> JobLayout:
+    return JobLayout(run / "jobs" / name)
+
+
+@lru_cache(maxsize=256)
+def _attempt(job: Path, number: int) -> AttemptLayout:
+    return AttemptLayout(job / f"attempt-{number:02d}")
+
+
+def _path(text: str) -> Path:
+    from pathlib import Path  # noqa: PLC0415 - see `RunLayout`
+
+    return Path(text)

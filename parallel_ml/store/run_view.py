@@ -8,18 +8,19 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from functools import partial
-from typing import TYPE_CHECKING
 
 from parallel_ml.core.codec import decode, encode
 from parallel_ml.core.model import JobState, RunState, word_of
 from parallel_ml.core.status import RunStatus
 from parallel_ml.errors import StoreError
-from parallel_ml.records import replace
 from parallel_ml.store.cached_jobs import NO_SENSE, CachedJobs
-from parallel_ml.store.files import is_locked, read_json
+from parallel_ml.store.files import is_locked, read_json, read_whole
 from parallel_ml.store.job_status import EVERYTHING, Show, holds, iso, job_status, last_metrics, read_metrics
+from parallel_ml.store.state_cache import read_cache
+from parallel_ml.store.told_jobs import status_of
+from parallel_ml.store.waiting_jobs import reasons_of
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from parallel_ml.store.layout import RunLayout
 
 _FINISHED = frozenset(state for state in JobState if state.finished)
+_AT_REST = _FINISHED | {JobState.QUEUED, JobState.RETRYING}
+"""Where a job has no attempt that lives."""
 
 __all__ = ["RunView", "iso", "last_metrics", "read_metrics"]
 
@@ -48,7 +51,8 @@ class RunView:
             torn = layout.plan.exists() and layout.events.exists()
             lost = f"the first line of events.jsonl is torn; parallel-ml clean {layout.dir.name} removes the run"
             raise StoreError(layout.dir, "reading run", lost if torn else "there is no run here")
-        self.plan: dict[str, Any] = read_json(layout.plan) or {}
+        self._files = layout.read_paths()
+        self.plan: dict[str, Any] = read_json(self._files["plan"]) or {}
 
     def refresh(self) -> None:
         """Take in what was written since.
@@ -64,7 +68,7 @@ class RunView:
     @property
     def supervised(self) -> bool:
         """Whether a supervisor drives the run: it holds the run's lock for as long as it lives, whatever its host."""
-        return self.state.supervisor is not None and is_locked(self.layout.lock)
+        return self.state.supervisor is not None and is_locked(self._files["lock"])
 
     @property
     def offset(self) -> int:
@@ -73,7 +77,8 @@ class RunView:
 
     def live_jobs(self) -> list[str]:
         """Return the jobs whose newest attempt lives, for all that the log says."""
-        return [name for name in self.state.jobs if holds(_as_json(self.state, name))]
+        states = _states(self.state)
+        return [name for name in states if states[name] not in _AT_REST and holds(_as_json(self.state, name))]
 
     def status(self, show: Show = EVERYTHING, only: Iterable[str] | None = None) -> RunStatus:
         """Return everything that a user is told.
@@ -88,13 +93,15 @@ class RunView:
         now, supervised = time.time(), self.supervised
         state = self.state if supervised else self._foreseen()
         states = _states(state)
-        reasons = _reasons(state, states) if supervised else None
+        if isinstance(state.jobs, CachedJobs) and only is None:
+            state.jobs.read(name for name in states if states[name] not in _FINISHED)
+        reasons = reasons_of(state, states) if supervised else None
         names = state.jobs if only is None else only
         jobs = tuple(_job_status(self.layout, state, name, now, reasons, show) for name in names)
         return RunStatus(
             run=state.run_id,
             name=state.name,
-            dir=str(self.layout.dir),
+            dir=self.layout.root,
             state=word_of(set(map(JobState, set(states.values())))),
             as_of=iso(now if supervised else state.as_of),
             supervisor="running" if supervised else "gone",
@@ -112,12 +119,12 @@ class RunView:
 
     def _undelivered(self) -> list[str]:
         """Return what of the messages did not arrive, as the last supervisor left it."""
-        told = read_json(self.layout.undelivered)
+        told = read_json(self._files["undelivered"])
         return [str(line) for line in told.get("notes", ())] if isinstance(told, dict) else []
 
     def _foreseen(self) -> RunState:
         """Return the state as the next supervisor will find it."""
-        if all(not holds(job) for job in map(partial(_as_json, self.state), self.state.jobs)):
+        if not self.live_jobs():
             return self.state
         from parallel_ml.store.attempts import foresee  # noqa: PLC0415 - the state machine, which is rarely needed here
 
@@ -128,6 +135,13 @@ def _job_status(
     layout: RunLayout, state: RunState, name: str, now: float, reasons: Mapping[str, str] | None, show: Show
 ) -> JobStatus:
     """Return how a job stands; `reasons` says why the queued ones wait, and is None where nobody drives the run."""
+    if isinstance(state.jobs, CachedJobs) and (ready := state.jobs.told_of(name)) is not None:
+        try:
+            status = status_of(layout, ready, show)
+        except NO_SENSE:
+            status = None
+        if status is not None:
+            return status
     told = _as_json(state, name)
     try:
         return job_status(layout, told, now, _waiting(told, now, reasons), show)
@@ -138,8 +152,8 @@ def _job_status(
 
 def _as_json(state: RunState, name: str) -> dict[str, Any]:
     """Return a job as JSON values, as the cache has them where it is in there."""
-    told = state.jobs.raw.get(name) if isinstance(state.jobs, CachedJobs) else None
-    return told if isinstance(told, dict) else encode(state.jobs[name], sparing=True)
+    told = state.jobs.raw_of(name) if isinstance(state.jobs, CachedJobs) else None
+    return encode(state.jobs[name], sparing=True) if told is None else told
 
 
 def _states(state: RunState) -> Mapping[str, str]:
@@ -147,18 +161,6 @@ def _states(state: RunState) -> Mapping[str, str]:
     if isinstance(state.jobs, CachedJobs):
         return {name: state.jobs.state_of(name) for name in state.jobs}
     return {name: job.state.value for name, job in state.jobs.items()}
-
-
-def _reasons(state: RunState, states: Mapping[str, str]) -> Mapping[str, str]:
-    """Return why each queued job waits, by its name."""
-    if JobState.QUEUED not in states.values():
-        return {}
-    from parallel_ml.core.placement import waiting_reasons  # noqa: PLC0415 - only where something waits
-
-    jobs = {name: state.jobs[name] for name in states if states[name] not in _FINISHED}
-    needed = {name for job in jobs.values() for name in job.spec.depends_on if name in states}
-    jobs.update({name: state.jobs[name] for name in needed})  # a finished job that nothing waits for tells nothing
-    return waiting_reasons(replace(state, jobs=jobs), state.machine)
 
 
 def _waiting(job: dict[str, Any], now: float, reasons: Mapping[str, str] | None) -> str | None:
@@ -174,15 +176,15 @@ def _waiting(job: dict[str, Any], now: float, reasons: Mapping[str, str] | None)
 
 def _load(layout: RunLayout) -> tuple[RunState, int]:
     """Return the run's state and where in the log it stands; a cache that makes no sense is passed over."""
+    files = layout.read_paths()
     with contextlib.suppress(OSError, StoreError, *NO_SENSE):
-        cached = read_json(layout.state)
-        if cached["v"] == 1 and 0 <= cached["offset"] <= os.stat(layout.events).st_size:
-            raw = cached["state"].pop("jobs")
-            state = decode(RunState, cached["state"])
-            jobs: Any = CachedJobs(raw, lambda: _read_to(layout, state.seq))
+        cached = read_cache(read_whole(files["state"]))
+        if 0 <= cached.offset <= os.stat(files["events"]).st_size:
+            state = decode(RunState, cached.state)
+            jobs: Any = CachedJobs(cached, lambda: _read_to(layout, state.seq))
             if state.run_id:
                 state.jobs = jobs
-                return _read_on(layout, state, cached["offset"])
+                return _read_on(layout, state, cached.offset)
     return _read_on(layout, RunState(), 0)
 
 
@@ -214,6 +216,6 @@ def _read_to(layout: RunLayout, seq: int) -> Mapping[str, Job]:
 
 def _size(layout: RunLayout) -> int | None:
     try:
-        return os.stat(layout.events).st_size
+        return os.stat(layout.read_paths()["events"]).st_size
     except OSError:
         return None

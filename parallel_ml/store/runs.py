@@ -3,58 +3,85 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import TextIO
+from functools import cached_property
 
 from parallel_ml.errors import StoreError, UsageError
-from parallel_ml.records import dataclass
 from parallel_ml.store.files import read_json
 from parallel_ml.store.layout import RunLayout
-from parallel_ml.store.state_folder import state_folder
+from parallel_ml.store.state_folder import state_folder, state_root
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+    from typing import TextIO
+
+_INDEX = "runs.jsonl"
 _INDEX_PATIENCE_S = 1.0
-_RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{4}")
+_RUN_ID = r"[0-9]{8}-[0-9]{6}-[0-9a-f]{4}"
 
 
-@dataclass(frozen=True)
 class RunsFolder:
     """A folder of runs.
 
     Attributes:
-        path: The folder.
+        root: The folder, as text.
         chosen: Whether somebody named it; else it is `./runs`, and the per-user index is asked as well.
     """
 
-    path: Path
-    chosen: bool
+    def __init__(self, path: Path | str, *, chosen: bool) -> None:
+        """Take the folder; as text it is one that `str` gives of a `Path`."""
+        self.root, self.chosen = os.fspath(path), chosen
+
+    @cached_property
+    def path(self) -> Path:
+        """The folder."""
+        from pathlib import Path  # noqa: PLC0415 - a verb that reads little does not load it
+
+        return Path(self.root)
 
     def layout(self, run_id: str) -> RunLayout:
         """Return where a run of this folder is."""
-        return RunLayout(self.path / run_id)
+        return RunLayout(f"{self.root}/{run_id}")
 
     def run_ids(self) -> list[str]:
         """Return the ids of the runs in here, oldest first; what is left of one that lost its events is there too."""
         with contextlib.suppress(OSError):
-            names = [name for name in os.listdir(self.path) if not name.startswith(".")]
-            return sorted(name for name in names if _is_run(self.path / name) or _was_run(self.path / name))
+            paths = {name: f"{self.root}/{name}" for name in os.listdir(self.root) if not name.startswith(".")}
+            return sorted(name for name, path in paths.items() if _is_run(path) or _was_run(path))
         return []
 
 
-def runs_folder(explicit: str | Path | None, environ: Mapping[str, str], cwd: Path) -> RunsFolder:
+def runs_folder(explicit: str | Path | None, environ: Mapping[str, str], cwd: Path | str) -> RunsFolder:
     """Return the folder that is meant: the given one, else `$PARALLEL_ML_RUNS`, else `./runs`."""
     named = explicit or environ.get("PARALLEL_ML_RUNS")
     if named:
         try:
-            return RunsFolder((cwd / Path(named).expanduser()).resolve(), chosen=True)
+            return RunsFolder(_resolved(cwd, os.fspath(named)), chosen=True)
         except (RuntimeError, ValueError, OSError) as error:  # no such user behind ~, a loop of links, a null byte
             raise UsageError(f"the runs folder {str(named)!r} cannot be used: {error}") from error
-    return RunsFolder((cwd / "runs").resolve(), chosen=False)
+    return RunsFolder(_resolved(cwd, "runs"), chosen=False)
+
+
+def _resolved(cwd: Path | str, named: str) -> str:
+    """Return a folder's absolute path without links, as `Path.resolve` has it."""
+    if named.startswith("~"):
+        from pathlib import Path  # noqa: PLC0415 - the shell knows what ~ is in nearly all cases
+
+        named = str(Path(named).expanduser())
+    found = os.path.realpath(os.path.join(cwd, named))
+    try:
+        os.stat(found)
+    except OSError as error:  # a folder that is not there yet is fine
+        if error.errno == errno.ELOOP:
+            raise
+    return found
 
 
 def find_run(folder: RunsFolder, wanted: str | None, environ: Mapping[str, str]) -> RunLayout:
@@ -64,14 +91,14 @@ def find_run(folder: RunsFolder, wanted: str | None, environ: Mapping[str, str])
         UsageError: There is none, or several fit.
     """
     if wanted and ("/" in wanted or wanted in (".", "..")):
-        return _run_at(Path(wanted))
+        return _run_at(wanted)
     if wanted is None:
         newest = next(iter(run_layouts(folder, environ)), None)
         if newest is None:
-            raise UsageError(f"no runs in {folder.path}", "start one with: parallel-ml run CONFIG...")
+            raise UsageError(f"no runs in {folder.root}", "start one with: parallel-ml run CONFIG...")
         return newest
-    fits = [one for one in run_layouts(folder, environ, damaged=True) if one.dir.name.startswith(wanted)]
-    exact = [layout for layout in fits if layout.dir.name == wanted]
+    fits = [one for one in run_layouts(folder, environ, damaged=True) if _id_of(one).startswith(wanted)]
+    exact = [layout for layout in fits if _id_of(layout) == wanted]
     if len(exact or fits) == 1:
         return (exact or fits)[0]
     if fits:
@@ -79,9 +106,9 @@ def find_run(folder: RunsFolder, wanted: str | None, environ: Mapping[str, str])
     for layout in run_layouts(folder, environ):
         if _name_of(layout) == wanted:
             return layout
-    if _is_run(Path(wanted)) and not os.path.islink(wanted):
-        return _run_at(Path(wanted))
-    raise UsageError(f"no run {wanted} in {folder.path}", "parallel-ml list shows the runs")
+    if _is_run(wanted) and not os.path.islink(wanted):
+        return _run_at(wanted)
+    raise UsageError(f"no run {wanted} in {folder.root}", "parallel-ml list shows the runs")
 
 
 def find_only_run(folder: RunsFolder, wanted: str, environ: Mapping[str, str]) -> RunLayout:
@@ -143,7 +170,7 @@ def run_layouts(folder: RunsFolder, environ: Mapping[str, str], *, damaged: bool
         environ: The environment.
         damaged: Also what is left of runs that have lost their events.
     """
-    dirs = {run_id: folder.path / run_id for run_id in folder.run_ids()}
+    dirs = {run_id: f"{folder.root}/{run_id}" for run_id in folder.run_ids()}
     if not folder.chosen:
         dirs = {**_indexed(environ), **dirs}
     for run_id in sorted(dirs, reverse=True):
@@ -151,13 +178,17 @@ def run_layouts(folder: RunsFolder, environ: Mapping[str, str], *, damaged: bool
             yield RunLayout(dirs[run_id])
 
 
-def _is_run(path: Path) -> bool:
-    return os.path.exists(path / "events.jsonl")
+def _is_run(path: str) -> bool:
+    return os.path.exists(f"{path}/events.jsonl")
 
 
-def _was_run(path: Path) -> bool:
+def _was_run(path: str) -> bool:
     """Whether this is a run's directory, by its name; its events may be gone."""
-    return _RUN_ID.fullmatch(path.name) is not None and os.path.isdir(path)
+    return re.fullmatch(_RUN_ID, os.path.basename(path)) is not None and os.path.isdir(path)
+
+
+def _id_of(layout: RunLayout) -> str:
+    return os.path.basename(layout.root)
 
 
 def _lock(stream: TextIO) -> None:
@@ -178,13 +209,16 @@ def _lock(stream: TextIO) -> None:
             return
 
 
-def _indexed(environ: Mapping[str, str]) -> dict[str, Path]:
+def _indexed(environ: Mapping[str, str]) -> dict[str, str]:
     found = {}
-    with contextlib.suppress(OSError):
-        for line in _index_path(environ).read_text(encoding="utf-8", errors="replace").splitlines():
+    with (
+        contextlib.suppress(OSError),
+        open(f"{state_root(environ)}/{_INDEX}", encoding="utf-8", errors="replace") as lines,
+    ):
+        for line in lines:
             with contextlib.suppress(ValueError, KeyError, TypeError):
                 entry = json.loads(line)
-                found[str(entry["run"])] = Path(entry["dir"])
+                found[str(entry["run"])] = os.path.normpath(entry["dir"])
     return found
 
 
@@ -199,18 +233,21 @@ def _name_of(layout: RunLayout) -> object:
 def _is_removed(line: str) -> bool:
     """Whether a line of the index names a run that is gone, or nothing at all."""
     try:
-        run_dir = Path(json.loads(line)["dir"])
+        run_dir = os.path.normpath(json.loads(line)["dir"])
     except (ValueError, KeyError, TypeError):
         return True
-    return run_dir.parent.is_dir() and not os.path.lexists(run_dir)
+    return os.path.isdir(os.path.dirname(run_dir) or ".") and not os.path.lexists(run_dir)
 
 
 def _index_path(environ: Mapping[str, str]) -> Path:
-    return state_folder(environ) / "runs.jsonl"
+    return state_folder(environ) / _INDEX
 
 
-def _run_at(path: Path) -> RunLayout:
+def _run_at(named: str) -> RunLayout:
+    from pathlib import Path  # noqa: PLC0415 - see `RunsFolder`
+
+    path = Path(named)
     layout = RunLayout(path.expanduser().resolve())
-    if not (_is_run(layout.dir) or _was_run(layout.dir)):
+    if not (_is_run(layout.root) or _was_run(layout.root)):
         raise UsageError(f"{path} is not a run's directory", "parallel-ml list shows the runs")
     return layout

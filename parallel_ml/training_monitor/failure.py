@@ -7,10 +7,12 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import cast
 
 from parallel_ml.core.diagnosis import read_output
 from parallel_ml.core.outcome import Diagnosis, FailureClass
 from parallel_ml.notify.scrub import Scrubber
+from parallel_ml.training_monitor.terminating import Terminated
 
 LAST_LINES = 15
 _LONGEST = 500
@@ -38,13 +40,16 @@ class Failure:
 
 
 def failure_of(raised: BaseException, scrubber: Scrubber) -> Failure:
-    """Return what an exception tells. Ctrl-C, and a program that leaves with code 0, are interruptions."""
+    """Return what an exception tells. Ctrl-C, SIGTERM, and a program that leaves with code 0 are interruptions."""
     trace = _without_us(raised.__traceback__)
     text = "".join(traceback.format_exception(type(raised), raised, trace)).splitlines()
     last_words = "".join(traceback.format_exception_only(type(raised), raised)).strip().splitlines()
+    if isinstance(raised, Terminated):
+        last_words = [str(raised)]
     error = scrubber.line(" ".join(line.strip() for line in last_words[:3]))[:_LONGEST]
     # Ctrl-C, a task that is cancelled, a generator that is closed: none is an `Exception`.
-    interrupted = not isinstance(raised, Exception) and not (isinstance(raised, SystemExit) and raised.code)
+    left = isinstance(raised, SystemExit) and not isinstance(raised, Terminated)
+    interrupted = not isinstance(raised, Exception) and not (left and cast("SystemExit", raised).code)
     return Failure(
         error=error,
         place=_place(trace),

@@ -14,6 +14,7 @@ from parallel_ml.notify.templates import fill
 from parallel_ml.notify.words import known, word
 from parallel_ml.training_monitor.figures import FIGURES
 from parallel_ml.training_monitor.labels import duration_text, label, memory_text, value_text
+from parallel_ml.training_monitor.session import in_language
 
 _KINDS = {
     "completed": (Kind.FINISHED, Level.INFO),
@@ -33,6 +34,8 @@ def end_message(metrics: Mapping[str, Any], settings: NotificationSettings, *, k
     """
     kind, level = _KINDS[metrics["status"]]
     name, language = str(metrics["model_name"]), settings.language
+    if metrics.get("failure"):
+        metrics = {**metrics, "failure": {**metrics["failure"], **in_language(metrics["failure"], language)}}
     rows, links = _rows(metrics, language), _links(settings, name)
     lines = tuple((metrics.get("failure") or {}).get("lines") or ())
     blocks: list[Block] = [Facts(tuple(rows))]

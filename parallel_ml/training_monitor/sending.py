@@ -32,6 +32,8 @@ from parallel_ml.notify.settings import NotificationSettings
 from parallel_ml.training_monitor.log import MonitorLog
 
 CONFIG = "notifier_config.yaml"
+_LEFT_S, _LEAST_S = 75.0, 5.0
+"""How long it is tried to send what earlier monitors left: all of it, and what each left in any case."""
 
 
 def read_settings(named: Path | str | None) -> NotificationSettings:
@@ -79,6 +81,12 @@ class Courier:
         self.scrubber = Scrubber(secrets_in([channel.options for channel in self.settings.channels]))
 
     @property
+    def languages(self) -> list[str]:
+        """In which languages a message is wanted."""
+        own = [self.language] if self._notifiers or not self._routes else []
+        return list(dict.fromkeys([*own, *(route.language for route in self._routes)]))
+
+    @property
     def is_idle(self) -> bool:
         """Whether nobody is to be told."""
         return not self._routes and not self._notifiers
@@ -88,21 +96,22 @@ class Courier:
         if self._routes and self._left.folder.is_dir():
             threading.Thread(target=self._send_left, name="parallel_ml-left-messages", daemon=True).start()
 
-    def send(self, key: str, message: Message, deadline_s: float = DEADLINE_S) -> None:
+    def send(self, key: str, *messages: Message, deadline_s: float = DEADLINE_S) -> None:
         """Send a message through everything; return when it is over, or at the deadline.
 
         Args:
             key: Names the monitoring; a folder is called so.
-            message: What to send; known secrets, and what looks like one, are taken out.
+            messages: What to send, in each of `languages`; known secrets, and what looks like one, are taken out.
             deadline_s: How long to wait at most. A provider that hangs goes on hanging in a thread of its own.
         """
-        message = scrubbed(message, self.scrubber)
+        messages = tuple(scrubbed(message, self.scrubber) for message in messages)
         until = time.monotonic() + deadline_s
         work: list[Callable[[], object]] = []
         if self._routes:
             self._left.remember(os.environ)
-            work.append(functools.partial(self._deliver, self._left.folder / key, message, deadline_s))
-        work += [functools.partial(self._tell, notifier, message) for notifier in self._notifiers]
+            work.append(functools.partial(self._deliver, self._left.folder / key, messages, deadline_s))
+        mine = next((one for one in messages if one.data.get("language") == self.language), messages[0])
+        work += [functools.partial(self._tell, notifier, mine) for notifier in self._notifiers]
         threads = [threading.Thread(target=task, name="parallel_ml-message", daemon=True) for task in work]
         for thread in threads:
             thread.start()
@@ -113,9 +122,9 @@ class Courier:
 
     def _send_left(self) -> None:
         try:
+            until = time.monotonic() + _LEFT_S
             for folder in self._left.outboxes():
-                if not self._deliver(folder):
-                    return
+                self._deliver(folder, deadline_s=max(_LEAST_S, until - time.monotonic()))
         except Exception as error:  # noqa: BLE001 - nobody waits for this thread
             self._notes.problem("messages of an earlier training could not be sent", error)
 
@@ -131,9 +140,7 @@ class Courier:
             except Exception as error:  # noqa: BLE001 - protects the training
                 self._notes.problem(f"no messages by {asked.name}: the channel cannot be made", error)
                 continue
-            routes += [
-                Route(channel, asked.min_severity, asked.quiet_hours, self.settings.language) for channel in channels
-            ]
+            routes += [Route(channel, asked.min_severity, asked.quiet_hours, asked.language) for channel in channels]
         return routes
 
     def _own_route(self, channel: Channel) -> Route:
@@ -144,15 +151,15 @@ class Courier:
         endpoint = getattr(channel, "endpoint", "")
         return Route(channel, language=self.language, name=f"{channel.name}-{endpoint[:8] or 'own'}")
 
-    def _deliver(self, folder: Path, message: Message | None = None, deadline_s: float = DEADLINE_S) -> bool:
-        """Send what is in an outbox, and one message more; return whether nothing is left."""
+    def _deliver(self, folder: Path, messages: Sequence[Message] = (), deadline_s: float = DEADLINE_S) -> None:
+        """Send what is in an outbox, and one message more."""
         try:
             dispatcher = Dispatcher(folder, self._routes, say=self._notes.problem, shared=shared_folder(os.environ))
         except StoreError as error:
-            if message is not None:
+            if messages:  # else another monitor sends these
                 self._notes.problem(f"no messages: {error}")
-            return message is None  # another monitor sends these
-        if message is not None:
+            return
+        for message in messages:
             dispatcher.put(message)
         dispatcher.start()
         left = dispatcher.close(deadline_s)
@@ -163,11 +170,9 @@ class Courier:
             later = "; the next monitor sends it, or: parallel-ml notify flush" if one.waiting else ""
             tell = self._notes.info if one.quiet_until else self._notes.problem
             tell(f"{one.line}{later}")
-        if any(one.waiting for one in left):
-            return False
-        shutil.rmtree(folder, ignore_errors=True)
-        self._left.forget_if_empty(os.environ)
-        return not left
+        if not any(one.waiting for one in left):
+            shutil.rmtree(folder, ignore_errors=True)
+            self._left.forget_if_empty(os.environ)
 
     def _tell(self, notifier: Notifier, message: Message) -> None:
         name = getattr(notifier, "name", type(notifier).__name__)

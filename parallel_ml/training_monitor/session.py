@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _SECONDS_PER_HOUR = 3600
 _LONGEST_PARAMETER = 120
 _MOST_PARAMETERS = 50
+_NO_CAUSE = {"cause": "", "advice": ""}
 
 
 class Session:
@@ -36,6 +37,7 @@ class Session:
         over: Set when all is told.
         earlier_error: What Python remembered as the last uncaught exception before the start.
         note: What is told of an end that nothing was raised for.
+        listens: Whether it listens for SIGTERM.
     """
 
     def __init__(self, kind: str, places: Opened, pid: int) -> None:
@@ -49,7 +51,7 @@ class Session:
         self.thread: threading.Thread | None = None
         self.earlier_error = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
         self.note = ""
-        self.told_of_override = False
+        self.told_of_override = self.listens = False
         self._began, self._ended = time.monotonic(), 0.0
         self._sampler = ResourceSampler(pid)
         self._sampling = threading.Lock()
@@ -131,13 +133,20 @@ def shown_parameters(params: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _for_people(failure: Failure, language: str) -> dict[str, Any]:
-    told: dict[str, Any] = {"place": failure.place, "lines": list(failure.lines), "cause": "", "advice": ""}
+    told: dict[str, Any] = {"place": failure.place, "lines": list(failure.lines), **_NO_CAUSE}
     found = failure.diagnosis
     if found is not None:
         spoken = {
             "class": found.kind.value, "words": found.kind.words, "advice": found.advice, "suspected": found.suspected,
         }  # fmt: skip
-        told["cause"], told["advice"] = cause_of(spoken, language)
-        if found.kind.value == "program":
-            told["advice"] = ""
+        told |= {"diagnosis": spoken, **in_language({"diagnosis": spoken}, language)}
     return told
+
+
+def in_language(failure: Mapping[str, Any], language: str) -> dict[str, str]:
+    """Return the cause of a failure and what to try, of `metrics["failure"]`, in a language."""
+    found = failure.get("diagnosis")
+    if not found:
+        return dict(_NO_CAUSE)
+    cause, advice = cause_of(found, language)
+    return {"cause": cause, "advice": "" if found["class"] == "program" else advice}

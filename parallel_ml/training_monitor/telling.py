@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +81,9 @@ def tell(metrics: dict[str, Any], session: Session, generator: Any) -> None:
     if courier.is_idle:
         return
     try:
-        courier.send(session.key, end_message(metrics, courier.settings, key=session.key, created=time.time()))
+        spoken = [replace(courier.settings, language=language) for language in courier.languages]
+        now = time.time()
+        courier.send(session.key, *(end_message(metrics, one, key=session.key, created=now) for one in spoken))
     except Exception as error:  # noqa: BLE001 - a message must not hurt the training
         notes.problem("the message could not be sent", error)
 

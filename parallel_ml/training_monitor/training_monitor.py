@@ -21,6 +21,7 @@ from parallel_ml.training_monitor.figures import as_number, read_figures
 from parallel_ml.training_monitor.report import ReportGenerator
 from parallel_ml.training_monitor.session import Session, empty_metrics, shown_parameters
 from parallel_ml.training_monitor.telling import Places, tell
+from parallel_ml.training_monitor.terminating import SIGTERM, Terminated
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -53,6 +54,9 @@ class TrainingMonitor:
 
     Where nothing is configured it writes a report. What fails in a report, a message, or a method that a user has
     overridden is logged, and never reaches the training. What the training raises is reported and raised again.
+
+    SIGTERM is reported as Ctrl-C is, and ends the program then, where the training is watched from the main thread and
+    the program handles SIGTERM nowhere itself; a second one ends it at once.
 
     Attributes:
         metrics: What is known so far: `model_name`, `status` (None, `running`, `completed`, `failed`, `interrupted`),
@@ -286,6 +290,7 @@ class TrainingMonitor:
             session.places.courier.send_left()
         except RuntimeError as error:  # no more threads are to be had
             session.notes.problem("nothing is sampled", error)
+        session.listens = SIGTERM.begin()
         if kind == "background":
             atexit.register(self._at_exit)
         return session
@@ -335,6 +340,8 @@ class TrainingMonitor:
             session.notes.problem("the end of the training could not be told", error)
         finally:
             atexit.unregister(self._at_exit)
+            if session.listens:
+                SIGTERM.end()
             session.over.set()
 
     def _at_exit(self) -> None:
@@ -343,7 +350,9 @@ class TrainingMonitor:
         if session is None or session.over.is_set():
             return
         raised = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
-        if raised is None or raised is session.earlier_error:
+        if SIGTERM.arrived:
+            raised = Terminated()
+        elif raised is None or raised is session.earlier_error:
             raised = SystemExit(0)
             session.note = "the program ended before stop_monitoring()"
         self._end(session, raised)

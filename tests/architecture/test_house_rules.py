@@ -12,7 +12,7 @@ import parallel_ml
 
 ROOT = Path(__file__).parents[2]
 MODULES = sorted((ROOT / "parallel_ml").rglob("*.py"))
-OURS = (".ci", "benchmarks", "config", "docs", "parallel_ml", "sample_data", "scripts", "tests")
+OURS = (".ci", "benchmarks", "config", "contrib", "docs", "parallel_ml", "sample_data", "scripts", "tests")
 TEXT = {
     "",
     ".c",

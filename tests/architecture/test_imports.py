@@ -41,7 +41,12 @@ STANDING_ALONE = [
     for folder in MAY_USE
     for path in sorted((PACKAGE / folder).rglob("*.py"))
 ]
-INSTALLED_AS = {"PIL": "pillow", "pynvml": "nvidia-ml-py", "yaml": "pyyaml"}
+INSTALLED_AS = {
+    "PIL": "pillow",
+    "prometheus_client": "prometheus-client",
+    "pynvml": "nvidia-ml-py",
+    "yaml": "pyyaml",
+}
 
 
 def imported_names(path: Path) -> set[str]:

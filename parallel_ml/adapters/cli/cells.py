@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from functools import lru_cache
 
 from parallel_ml.adapters.cli.table import Column, Note
 from parallel_ml.adapters.cli.text import ago, number, safe
 from parallel_ml.core.comparison import finite
 from parallel_ml.core.status import JobStatus, RunStatus
 from parallel_ml.core.units import MIB, format_duration, format_size
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 FINISHED = frozenset({"completed", "failed", "stopped"})
 WORDS = ("starting", "running", "paused", "stopping", "retrying", "pending", "completed", "stopped", "failed")
@@ -57,7 +61,14 @@ def watched_metric(jobs: Iterable[JobStatus]) -> tuple[str, str]:
 
 def job_notes(jobs: Iterable[JobStatus]) -> list[Note]:
     """Return what stands at the end of each job's row: a reason or an error in any case, all else where it fits."""
-    return [Note(remark(job) or own_metrics(job), needed=job.state not in {"running", "completed"}) for job in jobs]
+    quiet = {"running", "completed"}
+    return [_note(remark(job) or own_metrics(job), needed=job.state not in quiet) for job in jobs]
+
+
+@lru_cache(maxsize=256)
+def _note(text: str, *, needed: bool) -> Note:
+    """Return a note; of thousands of jobs most have the same one."""
+    return Note(text, needed)
 
 
 def marked(names: Iterable[str], best: str | None) -> list[str]:
@@ -161,7 +172,8 @@ def why(outcome: str | None, error: str | None) -> str:
 
 def metric(job: JobStatus, name: str, form: Callable[[Any], str] = number) -> str:
     """Return the last epoch's value of a metric, `nan` and `inf` among them; "" where there is none."""
-    return form(_with_nonfinite(job.metrics).get(name))
+    told = job.metrics
+    return form((_with_nonfinite(told) if "nonfinite" in told else told).get(name))
 
 
 def figure(value: Any) -> str:

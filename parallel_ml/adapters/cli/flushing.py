@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from parallel_ml.errors import ParallelMLError
+from parallel_ml.errors import ParallelMLError, StoreError
 from parallel_ml.notify.left import Left, left_at, remembered
 from parallel_ml.notify.outbox import waiting
 from parallel_ml.notify.route import Undelivered
@@ -54,7 +54,7 @@ class Flushing:
         if place is not None:
             self._flush_left(place)
         else:
-            self._flush_run(RunLayout(RunClient.find(name, runs_dir=self._runs_dir).dir))
+            self._flush_one(RunLayout(RunClient.find(name, runs_dir=self._runs_dir).dir))
 
     def all(self) -> None:
         """Send what waits of all runs and of `TrainingMonitor`; what is wrong with one harms no other."""
@@ -72,6 +72,17 @@ class Flushing:
                 self._flush_left(place)
             except ParallelMLError as error:
                 self.unsent.append(f"{place.folder.parent}: {error}")
+
+    def _flush_one(self, layout: RunLayout) -> None:
+        """Send what waits of a run that was named, unless it is being driven and does that itself."""
+        try:
+            self._flush_run(layout)
+        except StoreError:
+            if not is_locked(layout.lock):
+                raise
+            count = len(waiting(layout.outbox))
+            what = f"{count} message{'' if count == 1 else 's'}"
+            self.said.append(f"run {layout.dir.name} goes on, and is sending its {what} itself")
 
     def _flush_run(self, layout: RunLayout) -> None:
         if not waiting(layout.outbox):

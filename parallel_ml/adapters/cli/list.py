@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 from parallel_ml.adapters.cli import screen
 from parallel_ml.adapters.cli.arguments import add_json, examples, program
@@ -12,6 +11,7 @@ from parallel_ml.adapters.cli.table import Column, draw
 from parallel_ml.adapters.cli.text import ago, safe
 from parallel_ml.runtime.client import UNREADABLE, list_runs
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence

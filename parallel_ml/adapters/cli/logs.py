@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from typing import TYPE_CHECKING
 
 from parallel_ml.adapters.cli import screen
 from parallel_ml.adapters.cli.arguments import add_json, add_run, at_least_one, examples
@@ -14,6 +13,7 @@ from parallel_ml.adapters.cli.text import cell_width, safe, shorten
 from parallel_ml.errors import UsageError
 from parallel_ml.runtime.client import RunClient
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import io
 import sys
-from typing import TYPE_CHECKING, Any, cast
 
 from parallel_ml import __version__
 from parallel_ml.adapters.cli import verbs
@@ -13,9 +12,11 @@ from parallel_ml.adapters.cli.arguments import nearest, nearest_option, program
 from parallel_ml.adapters.cli.plain_words import PlainWords
 from parallel_ml.errors import UsageError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
+    from typing import Any
 
 INTERRUPTED_EXIT_CODE = 130
 _RARELY = 100_000
@@ -88,11 +89,10 @@ def dispatch(words: list[str]) -> int:
         return _without_verb(alone)
     if name in verbs.HIDDEN:
         return verbs.load_hidden(name)(rest)
-    if name in verbs.NOT_YET:
-        raise UsageError(f"{name} is not in this version")
     if name not in verbs.SUMMARIES:
         raise UsageError(f"no verb {name!r}", _what_was_meant(name))
     verb = verbs.load(name)
+    gc.enable()
     return verb.run(_read(name, verb, [*before, *rest]))
 
 
@@ -106,8 +106,9 @@ def _read(name: str, verb: verbs.Verb, words: list[str]) -> argparse.Namespace:
     if plain:
         gc.set_threshold(_RARELY)  # what a short verb makes it needs until its end
         verb.add_arguments(plain)
-        if (found := plain.read(words)) is not None:
-            return cast("argparse.Namespace", found)
+        found: argparse.Namespace | None = plain.read(words)
+        if found is not None:
+            return found
     from parallel_ml.adapters.cli.parser import Parser  # noqa: PLC0415 - a plain command line needs no argparse
 
     parser = Parser(name, verbs.SUMMARIES[name])
@@ -148,5 +149,5 @@ def _without_verb(options: list[str]) -> int:
 def _what_was_meant(name: str) -> str:
     if name.endswith((".yaml", ".yml")):
         return f"did you mean: {program()} run {name}?"
-    guess = nearest(name, [*verbs.SUMMARIES, *verbs.NOT_YET])
+    guess = nearest(name, verbs.SUMMARIES)
     return f"did you mean {guess}?" if guess else f"see {program()} --help"

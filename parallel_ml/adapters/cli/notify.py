@@ -48,6 +48,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _test(args: argparse.Namespace) -> int:
     from parallel_ml.notify.compose import Composer  # noqa: PLC0415 - `notify --help` needs none of it
+    from parallel_ml.notify.endpoint import delivered_now  # noqa: PLC0415
     from parallel_ml.runtime.messages import routes_of, settings_of  # noqa: PLC0415
 
     settings = settings_of({"file": args.notify}, Path.cwd(), os.environ)
@@ -68,7 +69,7 @@ def _test(args: argparse.Namespace) -> int:
         if args.dry_run:
             fate, text = "dry run", channel.preview(message)
         else:
-            reply = channel.deliver(message)
+            reply = delivered_now(channel, message)
             fate, text = reply.fate.value, reply.text
             all_sent = all_sent and fate == "sent"
         told.append({"channel": channel.name, "fate": fate, "text": text})

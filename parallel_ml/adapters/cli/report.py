@@ -15,7 +15,7 @@ from parallel_ml.errors import UsageError
 from parallel_ml.notify.settings import LANGUAGES
 from parallel_ml.report.gather import gather
 from parallel_ml.report.writing import FORMATS, write_reports, written
-from parallel_ml.runtime.run_report import language_of
+from parallel_ml.runtime.run_report import language_of, secrets_known
 from parallel_ml.store.files import make_dir
 from parallel_ml.store.layout import RunLayout
 from parallel_ml.store.runs import find_run, run_layouts, runs_folder
@@ -62,19 +62,20 @@ def run(args: argparse.Namespace) -> int:
     """
     layouts = _layouts(args)
     language = args.language or language_of(layouts[0], os.environ)
+    secrets = secrets_known(layouts, os.environ)
     if args.json:
         if args.format or args.output:
             raise UsageError("--json prints the report", "leave --format and --output out")
-        sys.stdout.write(written(gather(layouts, time.time()), "json", language))
+        sys.stdout.write(written(gather(layouts, time.time(), secrets), "json", language))
         return 0
     if args.output == "-":
         if args.format is not None and len(args.format) > 1:
             raise UsageError("one format alone can go to stdout", "for example: --format md --output -")
         form = args.format[0] if args.format else "md"
-        sys.stdout.write(written(gather(layouts, time.time()), form, language))
+        sys.stdout.write(written(gather(layouts, time.time(), secrets), form, language))
         return 0
     place, forms = _where(args.output, args.format, layouts)
-    for path in write_reports(layouts, place, time.time(), forms=forms, language=language):
+    for path in write_reports(layouts, place, time.time(), forms=forms, language=language, secrets=secrets):
         print(safe(os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)))
     return 0
 

@@ -7,7 +7,10 @@ import json
 import os
 import sys
 from collections.abc import Iterable
-from typing import Any, TextIO
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TextIO
 
 
 def is_terminal(stream: TextIO) -> bool:
@@ -35,7 +38,7 @@ def width(stream: TextIO) -> int | None:
 
 def as_json(value: Any) -> str:
     """Return one object in one line; ASCII alone, so that no terminal obeys anything in it."""
-    return json.dumps(value, allow_nan=False)
+    return json.dumps(value, allow_nan=False, check_circular=False)
 
 
 def print_json(value: Any) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING
 
 from parallel_ml.adapters.cli import screen
 from parallel_ml.adapters.cli.arguments import add_json, add_run, examples
@@ -14,6 +13,7 @@ from parallel_ml.adapters.cli.text import ago, safe, shorten
 from parallel_ml.core.comparison import best_job
 from parallel_ml.runtime.client import RunClient
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 from parallel_ml.adapters.cli import asking, screen
 from parallel_ml.adapters.cli.arguments import add_json, add_run, examples
@@ -11,6 +10,7 @@ from parallel_ml.adapters.cli.cells import FINISHED, why
 from parallel_ml.adapters.cli.text import safe
 from parallel_ml.runtime.client import RunClient
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Protocol, cast
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
+    from typing import Any, Protocol
+
+    class Verb(Protocol):
+        """What the module of a verb has."""
+
+        def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+            """Say what can be given."""
+
+        def run(self, args: argparse.Namespace) -> int:
+            """Do it and return the exit code."""
+
 
 SUMMARIES = {
     "run": "train configurations side by side and wait for their end",
@@ -28,6 +39,7 @@ SUMMARIES = {
     "metrics": "print the runs for Prometheus, or keep a file for node_exporter",
     "mcp": "serve runs to assistants, by the Model Context Protocol",
     "init": "write a commented configuration to begin with",
+    "serve": "show and steer runs in a browser, and by REST and WebSocket",
     "clean": "remove finished runs by age, number or size",
     "completion": "print a script that completes words in bash, zsh or fish",
 }
@@ -39,26 +51,16 @@ HIDDEN = {"__complete": "complete"}
 PLAIN = frozenset({"list", "logs", "pause", "retry", "status", "stop"})
 """Verbs that take words and options of the plainest kinds alone, so that it rarely takes argparse to read them."""
 
-NOT_YET = frozenset({"serve"})
-"""Verbs that are planned and not built yet: refused, never guessed at."""
-
-
-class Verb(Protocol):
-    """What the module of a verb has."""
-
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Say what can be given."""
-
-    def run(self, args: argparse.Namespace) -> int:
-        """Do it and return the exit code."""
-
 
 def load(name: str) -> Verb:
     """Return the verb's module; only the one that is used is imported."""
-    return cast("Verb", import_module(f"parallel_ml.adapters.cli.{name}"))
+    module: Any = import_module(f"parallel_ml.adapters.cli.{name}")
+    verb: Verb = module
+    return verb
 
 
 def load_hidden(name: str) -> Callable[[Sequence[str]], int]:
     """Return what answers a hidden verb: it takes the words that follow as they are."""
     module = import_module(f"parallel_ml.adapters.cli.{HIDDEN[name]}")
-    return cast("Callable[[Sequence[str]], int]", module.run)
+    answer: Callable[[Sequence[str]], int] = module.run
+    return answer

@@ -27,9 +27,7 @@ _BLOCKED_S = 600.0
 """Who sends more than 20 messages in a minute is blocked for ten."""
 _UNKNOWN = "there is no robot with this access_token; copy the URL from the robot's settings"
 _REMOVED = "the robot was removed or switched off in its group; make a new one and copy its URL"
-_TOO_FAST = (
-    "more than 20 messages in a minute; DingTalk blocks the robot for 10 minutes, then the message is sent again"
-)
+_TOO_FAST = "more than 20 messages in a minute; DingTalk blocks the robot for 10 minutes"
 _MISMATCH = "the robot's keyword or signature setting does not match"
 
 _DINGTALK = Dialect(
@@ -37,7 +35,7 @@ _DINGTALK = Dialect(
     "errcode",
     "errmsg",
     {
-        -1: Meaning(Fate.RETRY, "DingTalk is busy; the message is sent again"),
+        -1: Meaning(Fate.RETRY, "DingTalk is busy"),
         40014: Meaning(Fate.DISABLED, _UNKNOWN),
         40035: Meaning(Fate.FAILED, "DingTalk takes the message for malformed"),
         130101: Meaning(Fate.RETRY, _TOO_FAST, _BLOCKED_S),

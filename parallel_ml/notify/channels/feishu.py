@@ -23,7 +23,7 @@ from parallel_ml.notify.secret import MASK, Secret, shown_url
 
 _COLOURS = {Level.INFO: "blue", Level.WARNING: "orange", Level.CRITICAL: "red"}
 _GOOD = (Kind.FINISHED, Kind.NEW_BEST, Kind.ALERT_RESOLVED)
-_TOO_FAST = "more than 100 messages in a minute or 5 in a second; the message is sent again"
+_TOO_FAST = "more than 100 messages in a minute or 5 in a second"
 
 _FEISHU = Dialect(
     "Feishu",

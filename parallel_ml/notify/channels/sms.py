@@ -6,7 +6,9 @@ charges for each message. So little is said (which job, what happened), and the 
 
 from __future__ import annotations
 
+import queue
 import re
+import threading
 import time
 import unicodedata
 from abc import ABC, abstractmethod
@@ -150,10 +152,10 @@ class SmsChannel(BaseChannel, ABC):
             if left_s < 1:
                 failed[number] = Meaning(Fate.RETRY, "the provider is slow")
                 continue
-            code = self._send(number, message, left_s)
-            if code == self.accepted:
-                reached.add(number)
-            else:
+            code = self._sent_in_time(number, message, left_s, reached)
+            if code is None:
+                failed[number] = Meaning(Fate.RETRY, "the provider did not answer in time")
+            elif code != self.accepted:
                 failed[number] = self.explain(code)
         self._sent_today += len(reached) > before
         return _reply(len(self._account.phone_numbers), failed)
@@ -172,6 +174,26 @@ class SmsChannel(BaseChannel, ABC):
         if general is not None:
             return Meaning(general.fate, f"{code}: {general.sentence}", general.retry_after_s)
         return Meaning(Fate.FAILED, f"{code}: a code that is not known here; the provider's documentation explains it")
+
+    def _sent_in_time(self, number: str, message: Message, timeout_s: float, reached: set[str]) -> str | None:
+        """Send to one number; return the provider's code, or None where it is not there in time.
+
+        The SDKs' time-outs are for each read, so that a server which sends a byte now and then would hold us for ever.
+        A yes that comes late counts all the same: the number is not sent the message again.
+        """
+        codes: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+        def send() -> None:
+            code = self._send(number, message, timeout_s)
+            if code == self.accepted:
+                reached.add(number)
+            codes.put(code)
+
+        threading.Thread(target=send, name="parallel_ml-sms", daemon=True).start()
+        try:
+            return codes.get(timeout=timeout_s)
+        except queue.Empty:
+            return None
 
     @abstractmethod
     def describe(self, message: Message) -> str:

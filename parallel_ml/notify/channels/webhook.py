@@ -43,6 +43,8 @@ class WebhookNotifier(BaseChannel):
     `id.timestamp.body`.
     """
 
+    for_programs = True
+
     def __init__(
         self,
         url: str | Secret,

@@ -35,7 +35,7 @@ _WECOM = Dialect(
     "errcode",
     "errmsg",
     {
-        -1: Meaning(Fate.RETRY, "WeCom is busy; the message is sent again"),
+        -1: Meaning(Fate.RETRY, "WeCom is busy"),
         40001: Meaning(Fate.DISABLED, _BAD_SECRET),
         40013: Meaning(Fate.DISABLED, "there is no company with this `corp_id`"),
         40014: Meaning(Fate.DISABLED, "WeCom does not take the access token"),
@@ -45,8 +45,8 @@ _WECOM = Dialect(
         42001: Meaning(Fate.DISABLED, "the access token has expired"),
         44004: Meaning(Fate.FAILED, "the message is empty"),
         45002: Meaning(Fate.FAILED, "the message is longer than WeCom takes"),
-        45009: Meaning(Fate.RETRY, "more messages than WeCom takes; the message is sent again in a minute", 60.0),
-        45033: Meaning(Fate.RETRY, "too many messages at once; the message is sent again in a minute", 60.0),
+        45009: Meaning(Fate.RETRY, "more messages than WeCom takes; it takes the next one in a minute", 60.0),
+        45033: Meaning(Fate.RETRY, "too many messages at once; it takes the next one in a minute", 60.0),
         48002: Meaning(Fate.DISABLED, "the application may not send messages; allow it in WeCom's administration"),
         60011: Meaning(Fate.DISABLED, "the application may not write to these members; widen who can see it"),
         60020: Meaning(

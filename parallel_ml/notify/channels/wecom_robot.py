@@ -25,13 +25,13 @@ _WECOM = Dialect(
     "errcode",
     "errmsg",
     {
-        -1: Meaning(Fate.RETRY, "WeCom is busy; the message is sent again"),
+        -1: Meaning(Fate.RETRY, "WeCom is busy"),
         40008: Meaning(Fate.FAILED, "WeCom does not know this type of message"),
         40058: Meaning(Fate.FAILED, "the message is longer than WeCom takes, or malformed"),
         44004: Meaning(Fate.FAILED, "the message is empty"),
         45002: Meaning(Fate.FAILED, "the message is longer than WeCom takes"),
-        45009: Meaning(Fate.RETRY, "more than 20 messages in a minute; the message is sent again in a minute", 60.0),
-        45033: Meaning(Fate.RETRY, "too many messages at once; the message is sent again in a minute", 60.0),
+        45009: Meaning(Fate.RETRY, "more than 20 messages in a minute; it takes the next one in a minute", 60.0),
+        45033: Meaning(Fate.RETRY, "too many messages at once; it takes the next one in a minute", 60.0),
         93000: Meaning(
             Fate.DISABLED, "the key of the URL is not valid, or the robot was removed; copy the URL from its settings"
         ),

@@ -21,12 +21,10 @@ def send(connection: socket.socket, message: dict[str, Any], handles: Sequence[i
         OSError: The other side is gone.
     """
     data = json.dumps(message, ensure_ascii=False).encode("utf-8", "surrogatepass")
-    head = _HEAD.pack(len(data))
+    data = _HEAD.pack(len(data)) + data
     if handles:
-        socket.send_fds(connection, [head], list(handles))
-        connection.sendall(data)
-    else:
-        connection.sendall(head + data)
+        data = data[socket.send_fds(connection, [data], list(handles)) :]
+    connection.sendall(data)
 
 
 def receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:

@@ -30,6 +30,18 @@ def write(path: str, value: dict[str, Any], *, durable: bool = True) -> None:
         time.sleep(TICK_S)
 
 
+def _put(path: str, data: bytes, *, durable: bool) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(handle, view) :]
+        if durable:
+            os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def write_once(path: str, value: dict[str, Any], *, durable: bool = True) -> bool:
     """Replace a file whole; return False where that cannot be done now, and say why the first time.
 
@@ -37,11 +49,7 @@ def write_once(path: str, value: dict[str, Any], *, durable: bool = True) -> boo
     """
     temporary = f"{path}.{os.getpid()}.tmp" if not path.endswith(".tmp") else path
     try:
-        with open(temporary, "w", encoding="utf-8") as stream:
-            json.dump(value, stream)
-            stream.flush()
-            if durable:
-                os.fsync(stream.fileno())
+        _put(temporary, json.dumps(value).encode(), durable=durable)
         if temporary != path:
             os.replace(temporary, path)
     except FileNotFoundError:  # the run's folder is gone: nobody is left to tell

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import NoReturn
 
 _PR_SET_PDEATHSIG = 1
@@ -182,25 +183,38 @@ def start_ticks(pid: int) -> int | None:
 
 def identity(pid: int) -> dict[str, object]:
     """Return what names a process for good: host, boot, number, start, and the namespace of the number."""
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as stream:
-            boot = stream.read().strip()
-    except OSError:
-        boot = ""
-    try:
-        namespace = os.readlink("/proc/self/ns/pid")
-    except OSError:
-        namespace = ""
+    boot, namespace = _boot_and_namespace()
     name = {"host": os.uname().nodename, "boot_id": boot, "pid": pid, "start_ticks": start_ticks(pid) or 0}
     return {**name, "namespace": namespace}
 
 
+@cache
+def _boot_and_namespace() -> tuple[str, str]:
+    """Return what no process changes while it lives, and hands on to those that it forks."""
+    boot = _content("/proc/sys/kernel/random/boot_id") or b""
+    try:
+        namespace = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        namespace = ""
+    return boot.decode("utf-8").strip(), namespace
+
+
+def _content(path: str) -> bytes | None:
+    """Return what stands in a short file of /proc; None where it cannot be read."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.read(handle, 4096)
+        finally:
+            os.close(handle)
+    except OSError:
+        return None
+
+
 def _stat(pid: int) -> list[bytes] | None:
     """Return the fields of /proc/PID/stat that follow the command's name: state, parent ..."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as stream:
-            stat = stream.read()
-    except OSError:
+    stat = _content(f"/proc/{pid}/stat")
+    if not stat:
         return None
     return stat[stat.rindex(b")") + 2 :].split()
 

@@ -35,7 +35,7 @@ def test_every_verb_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -> N
     assert main([verb, "--help"]) == 0
     shown = capsys.readouterr().out
     assert "--runs-dir DIR" in shown
-    assert verb == "completion" or "--json" in shown
+    assert verb in {"completion", "mcp", "metrics", "serve"} or "--json" in shown
     assert f"python -m parallel_ml {verb}" in shown.partition("\nexample")[2]
 
 
@@ -67,7 +67,6 @@ def test_no_verb_is_bad_usage(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["statsu"], "no verb 'statsu'; did you mean status?"),
         (["retyr"], "no verb 'retyr'; did you mean retry?"),
-        (["serve"], "serve is not in this version"),
         (["notify", "sing"], "argument what: invalid choice: 'sing'"),
         (["a.yaml"], "did you mean: python -m parallel_ml run a.yaml?"),
         (["--runs-dri", "x", "status"], "no option --runs-dri before the verb; did you mean --runs-dir?"),

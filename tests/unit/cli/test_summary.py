@@ -120,7 +120,7 @@ def test_a_regression_is_compared_by_its_loss(make_result: MakeResult) -> None:
     """The lowest validation loss, and the epoch that had it."""
     results = [make_result(history={"epochs": [1, 2, 3], "val_loss": [0.5, 0.25, 0.75], "train_loss": [0.1, 0.1, 0.1]})]
     measure = measure_of(results)
-    assert measure[0] == "val_loss"
+    assert measure.metric == "val_loss"
     assert best_epoch(results[0], measure) == (0.25, 2)
 
 

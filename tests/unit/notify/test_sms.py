@@ -218,11 +218,11 @@ def test_what_the_account_lacks_switches_the_channel_off() -> None:
 def test_the_daily_cap_holds_until_the_day_of_the_provider_ends() -> None:
     """After so many messages nothing is asked of the provider, until midnight in UTC+8."""
     channel = ScriptedSms("fine", "fine", "fine", "fine", daily_cap=1, at=15 * 3600.0)
-    assert channel.send("a", "b").fate is Fate.SENT
-    refused = channel.send("c", "d")
+    assert channel.deliver(own_message("a", "b")).fate is Fate.SENT
+    refused = channel.deliver(own_message("c", "d"))
     assert (refused.fate, refused.retry_after_s) == (Fate.RETRY, 3600)
     channel.at = 16 * 3600.0
-    assert channel.send("c", "d").fate is Fate.SENT
+    assert channel.deliver(own_message("c", "d")).fate is Fate.SENT
 
 
 def test_text_messages_are_for_what_is_critical() -> None:

@@ -481,6 +481,32 @@ def test_ctrl_c_is_reported_and_ends_the_program_as_ever(folder: Path) -> None:
     assert "interrupted" in reports(folder)[0]
 
 
+TERM = "import os, signal, sys\nterm = lambda: os.kill(os.getpid(), signal.SIGTERM) or sys.stdin.read()\n"
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    "code", ["TrainingMonitor().start_monitoring('m', term)\n", "TrainingMonitor().start_monitoring('m')\nterm()\n"]
+)
+def test_sigterm_is_reported_and_ends_the_program_by_it(folder: Path, code: str) -> None:
+    """A machine that is shut down: the report is written and what the program cleans up is done, then it dies of it."""
+    done = run_script(folder, f"{TERM}import atexit\natexit.register(print, 'cleaned up')\n{code}")
+    assert (done.returncode, done.stdout) == (-15, "cleaned up\n")
+    assert "the program was asked to end (SIGTERM)" in reports(folder)[0]
+    assert "interrupted" in reports(folder)[0]
+
+
+@pytest.mark.process
+def test_a_handler_of_the_program_for_sigterm_stays(folder: Path) -> None:
+    """Neither is it replaced, nor is the default handler when the watching is over."""
+    code = "import signal\nseen = []\nsignal.signal(signal.SIGTERM, lambda *_: seen.append(1))\n"
+    code += "TrainingMonitor().start_monitoring('m', lambda: signal.raise_signal(signal.SIGTERM))\nprint(seen)\n"
+    code += "signal.signal(signal.SIGTERM, signal.SIG_DFL)\nTrainingMonitor().start_monitoring('m', lambda: 1)\n"
+    code += "print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)\n"
+    done = run_script(folder, code)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[1]\nTrue\n", "")
+
+
 @pytest.mark.process
 def test_a_fork_of_the_training_reports_nothing(folder: Path) -> None:
     """A child that leaves through the same code is not the training."""
