@@ -131,6 +131,43 @@ def test_nothing_of_the_settings_is_in_the_run(
     assert b"whsec-9876543210" not in texts
 
 
+def test_a_file_that_holds_a_secret_is_in_no_snapshot(
+    write: Write, executor: Make, tmp_path: Path, receiver: Receiver
+) -> None:
+    """Though the job's code lies beside it; the job still finds it where it was."""
+    (tmp_path / "robot.txt").write_text("whsec-9876543210\n")
+    (tmp_path / "robot.txt").chmod(0o600)
+    (tmp_path / "job.py").write_text(
+        "import pathlib\nprint(len(pathlib.Path(__file__).with_name('robot.txt').read_text()))\n"
+    )
+    section = {"channels": [{"type": "webhook", "url": receiver.url, "secret": "file:robot.txt"}]}
+    run = executor(write("a", [PYTHON, "job.py"], notifications=section))
+    (result,) = run.run_parallel()
+    assert result.state == "completed"
+    kept = [path for path in layout_of(run).dir.rglob("*") if path.is_file() and not path.is_symlink()]
+    assert "job.py" in {path.name for path in kept}
+    assert [path for path in kept if b"whsec-9876543210" in path.read_bytes()] == []
+
+
+def test_the_channels_of_a_configuration_hear_of_its_own_jobs(
+    write: Write, executor: Make, tmp_path: Path, receiver: Receiver
+) -> None:
+    """And of the run; a job whose configuration names nobody is told to all."""
+    other = Receiver()
+    sections = [{"channels": [{"type": "webhook", "url": one.url}]} for one in (receiver, other)]
+    run = executor(
+        *(write(name, "true", notifications=section) for name, section in zip("ab", sections, strict=True)),
+        write("c", "true"),
+    )
+    run.run_parallel()
+    other.shutdown()
+    other.server_close()
+    for mine, got in (("a", receiver.got), ("b", other.got)):
+        about = {row["about"] for one in got if one["kind"] == "digest" for row in one["data"]["rows"]}
+        about |= {one["job"] for one in got if one["kind"] != "digest"}
+        assert about == {mine, "c", None}
+
+
 def test_settings_that_are_wrong_stop_the_run_before_it_starts(write: Write, executor: Make, tmp_path: Path) -> None:
     """With file, line and key."""
     (tmp_path / "notifier_config.yaml").write_text("email_enabled: true\nemail: {smtp_servr: x}\n")

@@ -81,6 +81,27 @@ def test_the_language_is_that_of_the_messages(here: Path, capsys: pytest.Capture
     assert capsys.readouterr().out.startswith("# Run tuesday\n")
 
 
+@pytest.mark.parametrize("words", [["--json"], ["--output", "-"], ["--output", "a.html"]])
+def test_the_secrets_of_the_runs_channels_are_in_no_report(
+    here: Path, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Here one that was typed; what is known of the settings is masked everywhere."""
+    settings = here / "messages.yaml"
+    hook = "{type: webhook, url: 'https://h.example/', secret: purple-armchair}"
+    settings.write_text(f"notifications: {{channels: [{hook}]}}\n", encoding="utf-8")
+    plan = here / "runs" / NEW / "run.json"
+    told = {"name": "tuesday", "argv": ["run", "purple-armchair"], "cwd": str(here)}
+    for more, shown in (({}, True), ({"notify": {"file": str(settings)}}, False)):
+        plan.write_text(json.dumps({**told, **more}))
+        assert main(["report", *words]) == 0
+        text = (
+            capsys.readouterr().out + (here / "a.html").read_text()
+            if words[-1] == "a.html"
+            else capsys.readouterr().out
+        )
+        assert ("purple-armchair" in text) is shown
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from parallel_ml.core import machine as m
 from parallel_ml.core import stimuli as stim
-from parallel_ml.core.events import Record, RunCreated, record_from_json, record_to_json
+from parallel_ml.core.adjustments import RateCut
+from parallel_ml.core.events import RateCutOrdered, Record, RunCreated, record_from_json, record_to_json
 from parallel_ml.core.model import (
     Allocation,
     Attempt,
@@ -203,6 +204,7 @@ def test_the_time_that_a_job_was_held_does_not_count_against_its_limit() -> None
     step(run, STIMULI["resume"], now=3610.0)
     assert list(m.due(run, 3615.0)) == []
     assert [type(one) for one in m.due(run, 3663.0)] == [stim.Stop]
+    assert run.jobs["a"].attempts[0].thawed_at == 3610.0
 
 
 def test_a_built_in_training_is_ordered_a_lower_rate_and_keeps_the_order() -> None:
@@ -213,6 +215,41 @@ def test_a_built_in_training_is_ordered_a_lower_rate_and_keeps_the_order() -> No
         assert decision.effects == (stim.WriteRates("a"),)
         assert run.jobs["a"].rate_cuts[-1].number == number
     assert run.jobs["a"].state is S.RUNNING
+
+
+@pytest.mark.parametrize(
+    ("state", "order"),
+    [
+        ("running", stim.CutRate("a", alert="x#1.1", from_epoch=3)),
+        ("running", stim.Pause("a", alert="x#1.1")),
+        ("running", stim.Stop("a", alert="x#1.1")),
+        ("retrying", stim.Pause("a", alert="x#1.1")),
+    ],
+)
+def test_what_an_alert_orders_is_obeyed_once(state: str, order: stim.CommandStimulus) -> None:
+    """A supervisor that was killed may have ordered it already; the next time of the alert is another one."""
+    job = replace(job_in(state), spec=replace(SPEC, kind="training"))
+    run = RunState(jobs={"a": job})
+    assert step(run, order).events
+    run.jobs["a"] = replace(job, alert_orders=run.jobs["a"].alert_orders, rate_cuts=run.jobs["a"].rate_cuts)
+    assert step(run, order) == m.NOTHING
+    assert step(run, replace(order, alert="x#2.1")).events
+
+
+def test_a_retry_by_the_user_lets_alerts_order_anew() -> None:
+    """Its alerts begin at their first time again."""
+    run = RunState(jobs={"a": replace(job_in("failed"), alert_orders=("x#1.1",))})
+    step(run, STIMULI["retry"])
+    assert run.jobs["a"].alert_orders == ()
+
+
+def test_what_was_logged_before_orders_of_alerts_were_told_is_read() -> None:
+    """As what no alert has ordered."""
+    told = record_to_json(Record(1, 1.0, RateCutOrdered("a", RateCut(1, 3, 0.5), "r", alert="x#1.1")))
+    del told["data"]["alert"]
+    run = RunState(jobs={"a": job_in("running")})
+    fold(run, record_from_json(told))
+    assert (len(run.jobs["a"].rate_cuts), run.jobs["a"].alert_orders) == (1, ())
 
 
 def test_failures_are_tried_again_with_a_doubled_wait_until_the_budget_is_used_up() -> None:

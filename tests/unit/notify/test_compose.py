@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from parallel_ml.core.alert_functions import MACROS
 from parallel_ml.core.outcome import FailureClass
 from parallel_ml.core.status import JobResult, JobStatus, RunStatus
 from parallel_ml.notify.best import NewBest
@@ -18,7 +19,7 @@ from parallel_ml.notify.message import Excerpt, Facts, Kind, Level, Links, Messa
 from parallel_ml.notify.render import plain
 from parallel_ml.notify.scrub import Scrubber
 from parallel_ml.notify.templates import PLACEHOLDERS, problem_of
-from parallel_ml.notify.words import cause_of, step_of
+from parallel_ml.notify.words import cause_of, step_of, summary_of
 
 JOB = JobStatus(
     0,
@@ -280,3 +281,22 @@ def test_every_step_of_the_ladder_has_chinese_words(text: str) -> None:
     """These are the sentences of `core.ladder`."""
     assert not step_of(text, "zh").isascii()
     assert step_of(text, "en") == text
+
+
+def test_every_summary_of_a_built_in_alert_has_chinese_words() -> None:
+    """A new one needs them too; so does the warning about a metric that no epoch tells."""
+    for macro in MACROS.values():
+        assert not summary_of(macro.summary, "zh").isascii()
+    warning = "no epoch has told val_los, so that it cannot fire; seen so far: loss, val_loss; did you mean val_loss?"
+    told = summary_of(warning, "zh")
+    assert told == "没有任何一轮给出 val_los，该规则无法触发；目前已有：loss, val_loss；是否想写 val_loss？"
+    assert summary_of(warning, "en") == warning
+
+
+def test_the_table_of_a_run_is_chinese_in_chinese(chinese: Composer) -> None:
+    """Its columns and its winner."""
+    jobs = [replace(JOB, name=name) for name in ("a", "b")]
+    results = [result_of(job, metrics={"test_accuracy": 0.9}) for job in jobs]
+    message = chinese.run_done(run_of(*jobs), results)
+    assert {"最佳 验证准确率", "测试准确率"} <= set(message.blocks[0].header)  # type: ignore[union-attr]
+    assert message.data["winner"] == "a (测试准确率 0.9)"

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 from parallel_ml.notify.digest import MOST_ROWS, digest
 from parallel_ml.notify.message import Excerpt, Facts, Kind, Level, Text
-from tests.unit.notify.dispatching import failed, note
+from tests.unit.notify.dispatching import BEGIN, failed, note
 
 
 def test_the_worst_come_first() -> None:
@@ -20,6 +21,30 @@ def test_the_worst_come_first() -> None:
     assert [row[0] for row in table.rows] == ["job2", "job1", "job3"]
     assert table.rows[0][1] == "failed: ValueError: no"
     assert (made.level, made.run, excerpt) == (Level.CRITICAL, "run", Excerpt("job2: log", ("boom",)))
+
+
+def test_of_what_is_critical_the_failure_is_shown() -> None:
+    """An alert that came before it has no lines; its place and what to try stay, over a digest of digests too."""
+    alert = note(1, Kind.ALERT, Level.CRITICAL)
+    data = {"summary": "ValueError: no", "place": "train.py:3 in f", "advice": "look"}
+    broken = replace(failed(2), blocks=(Excerpt("log", ("boom",)),), data=data)
+    noisy = replace(note(3, Kind.ALERT, Level.CRITICAL), blocks=(Excerpt("log", ("noise",)),))
+    details = Facts((("job2: place", "train.py:3 in f"), ("job2: what to try", "look")))
+    once = digest([alert, noisy, broken, note(4)], "en", 5.0)
+    assert once.blocks[1:] == (details, Excerpt("job2: log", ("boom",)))
+    twice = digest([note(5, Kind.ALERT, Level.CRITICAL), once], "en", 6.0)
+    assert twice.blocks[-1] == Excerpt("job2: log", ("boom",))
+    assert ("place", "train.py:3 in f") in twice.blocks[1].rows  # type: ignore[union-attr]
+
+
+def test_a_digest_says_when_what_is_long_past_happened() -> None:
+    """As after quiet hours; what is of the moment has no time."""
+    made = digest([replace(note(1), created=BEGIN.wall - 3600), replace(note(2), created=BEGIN.wall)], "en", BEGIN.wall)
+    table = made.blocks[0]
+    assert isinstance(table, Facts)
+    clock = time.strftime("%H:%M", time.localtime(BEGIN.wall - 3600))
+    assert clock in table.rows[0][1]
+    assert table.rows[1][1] == "finished"
 
 
 def test_a_digest_of_digests_counts_all() -> None:

@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,49 @@ def test_an_outage_of_an_hour_loses_nothing(simulation: Simulation, robot: Scrip
     robot.answer = lambda _: SENT
     simulation.run(400)
     assert sorted(str(message.job) for message in robot.arrived) == [f"job{number}" for number in range(10)]
+
+
+@pytest.mark.parametrize("tries", range(1, 8))
+def test_after_an_outage_what_came_first_goes_first(simulation: Simulation, robot: ScriptedChannel, tries: int) -> None:
+    """Whichever of them was tried meanwhile; but for the one that may be tried in its place."""
+    robot.answer = lambda _: NO_NETWORK if len(robot.tried) <= tries else SENT
+    for number in range(6):
+        simulation.put(note(number))
+        simulation.run(6)
+    simulation.run(3600)
+    order = [message.job for message in robot.arrived]
+    assert sorted(map(str, order)) == [f"job{number}" for number in range(6)]
+    assert sum(order.index(f"job{number}") > number + 1 for number in range(6)) == 0
+    assert order[2:] == [f"job{number}" for number in range(2, 6)]
+
+
+def test_a_message_that_alone_never_gets_through_holds_up_no_other(
+    simulation: Simulation, robot: ScriptedChannel
+) -> None:
+    """The others pass it within minutes."""
+    robot.answer = lambda message: NO_NETWORK if message.job == "job0" else SENT
+    for number in range(6):
+        simulation.put(note(number))
+        simulation.run(6)
+    simulation.run(120)
+    assert [message.job for message in robot.arrived] == [f"job{number}" for number in range(1, 6)]
+
+
+def test_a_message_that_comes_late_says_when_it_happened(tmp_path: Path) -> None:
+    """To people, after ten minutes; with the day where that is another one. Programs have its time beside."""
+    people, program = ScriptedChannel("people"), ScriptedChannel("program")
+    program.for_programs = True
+    simulation = Simulation(tmp_path, [people, program])
+    for number, age in enumerate((60, 3600, 2 * 86400)):
+        simulation.put(replace(note(number, Kind.OWN), created=BEGIN.wall - age))
+    simulation.run(60)
+    simulation.end()
+    assert {message.title for message in program.arrived} == {f"job{number} own" for number in range(3)}
+    now, hour, days = (time.localtime(BEGIN.wall - age) for age in (0, 3600, 2 * 86400))
+    soon = time.strftime("%H:%M" if hour[:3] == now[:3] else "%m-%d %H:%M", hour)
+    long_ago = time.strftime("%m-%d %H:%M", days)
+    titles = [message.title for message in people.arrived]
+    assert titles == ["job0 own", f"job1 own (at {soon})", f"job2 own (at {long_ago})"]
 
 
 def test_hundreds_of_messages_of_an_outage_stay_small_on_disk(

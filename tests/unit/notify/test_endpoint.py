@@ -144,6 +144,26 @@ def test_a_short_failure_cuts_no_wait_short_that_was_asked_for(shared: Path) -> 
     assert one.wait_s(later(10.0)) == LONGEST_HOLD_S
 
 
+def test_own_messages_count_and_what_is_too_much_is_not_sent() -> None:
+    """The provider would block the robot; the reply says when it may be tried again, and that nobody else does."""
+    sender = robot(Limits(per_minute=2))
+    replies = [sender.send("a", "b") for _ in range(3)]
+    assert [reply.fate for reply in replies] == [Fate.SENT, Fate.SENT, Fate.RETRY]
+    assert len(sender.tried) == 2
+    assert 0 < (replies[2].retry_after_s or 0) <= 61
+    assert replies[2].text.startswith("not sent: ")
+    assert Endpoint(Limits(per_minute=2), NAME, shared_folder(os.environ)).room(Moment.now()) == 0
+
+
+def test_what_a_provider_answers_to_an_own_message_holds_for_all() -> None:
+    """It asked to wait, so nobody sends to it meanwhile."""
+    sender = robot()
+    sender.answer = lambda _: Reply(Fate.RETRY, "busy", 600.0)
+    assert sender.send("a", "b").text == "busy"
+    assert sender.send("a", "b").text != "busy"
+    assert Endpoint(FOUR, NAME, shared_folder(os.environ)).wait_s(Moment.now()) > 590
+
+
 def test_other_robots_are_not_meant(shared: Path) -> None:
     """Each endpoint has limits of its own."""
     Endpoint(FOUR, NAME, shared).hold(BEGIN, 100.0, asked=True)

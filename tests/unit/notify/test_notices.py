@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - Chinese punctuation is meant
 """Which events of a run become messages, and when a new best is worth one."""
 
 from __future__ import annotations
@@ -143,3 +144,24 @@ def test_a_metric_whose_direction_is_not_known_is_no_measure() -> None:
     assert measure_of(["temperature", "my_score"]) == "my_score"
     assert measure_of(["temperature"]) is None
     assert lowest_is_best("lossless_ratio") is None
+
+
+def test_an_alert_shows_its_values_with_their_units() -> None:
+    """Sizes, shares and times as people read them; what is not known is left out."""
+    run = Run()
+    values = {"disk_free": 13_630_000.0, "gpu_utilization": 3.0, "time_per_epoch": 75.0, "val_loss": 0.123456}
+    run.tell(EventKind.ALERT, id="x#1.1", alert="x", news="firing", values={**values, "loss": None}, epoch=3)
+    told = run.messages[0].data["value"]
+    assert told == "disk_free 13MiB, gpu_utilization 3%, time_per_epoch 1m15s, val_loss 0.1235, epoch 3"
+
+
+def test_an_alert_is_chinese_in_chinese() -> None:
+    """Its summary, its values and what is done."""
+    messages: list[Message] = []
+    notices = Notices([Composer("r", language="zh")], lambda compose: messages.extend(compose()), Run())
+    text, data = "the disk is nearly full", {"id": "disk#1.1", "alert": "disk", "news": "firing", "action": "pause"}
+    notices(MonitorEvent(EventKind.ALERT, "a", {**data, "text": text, "values": {"disk_free": 1.0}, "epoch": 3}))
+    (message,) = messages
+    assert message.data["text"] == "磁盘空间即将用尽"
+    assert message.data["value"] == "disk_free 1B，第 3 轮"
+    assert ("处置", "暂停训练") in message.blocks[1].rows  # type: ignore[union-attr]

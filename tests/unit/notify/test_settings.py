@@ -271,6 +271,22 @@ def test_dot_env_and_secret_files_are_looked_for_beside_the_configuration(place:
     assert (email.options["password"], webhook.options["secret"]) == (Secret("beside"), Secret("key"))
 
 
+def test_the_files_that_hold_a_secret_are_known(place: Place) -> None:
+    """Those that a variable names and those of a channel that is off too, so that no snapshot takes them."""
+    for name in ("key.txt", "robot.txt", "off.txt", "words.txt"):
+        place.write("a text of some length", name)
+    place.environ["KEY"] = "file:key.txt"
+    found = place.read(
+        wechat={"webhook_url": DING, "secret": "file:robot.txt"},
+        phone_enabled=False,
+        phone={"api_secret": "file:off.txt"},
+        channels=[{"type": "webhook", "url": "https://h.example/", "secret": "${KEY}"}],
+        templates={"finished": "file:words.txt"},
+    )
+    assert {Path(path).name for path in found.secret_files} == {"key.txt", "robot.txt", "off.txt"}
+    assert NotificationSettings().joined([found]).secret_files == found.secret_files
+
+
 def test_a_line_of_dot_env_that_says_nothing_is_a_warning_without_its_text(place: Place) -> None:
     """It may be a secret that was pasted there."""
     place.write("T0K3N\nA='open\n", ".env")
@@ -445,6 +461,14 @@ def test_settings_of_several_files_are_joined() -> None:
         "console-3",
         "console-2",
     ]
+
+
+def test_a_channel_hears_of_the_jobs_of_those_who_ask_for_it() -> None:
+    """One that two configurations have hears of the jobs of both; where one means all, of all."""
+    console, other = ChannelSettings("console", "console"), ChannelSettings("hook", "webhook")
+    first, second = NotificationSettings((console,)).about(["a"]), NotificationSettings((console, other)).about(["b"])
+    assert [channel.jobs for channel in first.joined([second]).channels] == [{"a", "b"}, {"b"}]
+    assert [channel.jobs for channel in first.joined([NotificationSettings((console,))]).channels] == [frozenset()]
 
 
 KEYS = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
@@ -13,7 +14,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from parallel_ml.errors import MissingPackage
-from parallel_ml.notify.channel import Fate
+from parallel_ml.notify.channel import Fate, own_message
+from parallel_ml.notify.channels import sms
 from parallel_ml.notify.channels.sms import (
     WORDS,
     Account,
@@ -223,6 +225,27 @@ def test_the_daily_cap_holds_until_the_day_of_the_provider_ends() -> None:
     assert (refused.fate, refused.retry_after_s) == (Fate.RETRY, 3600)
     channel.at = 16 * 3600.0
     assert channel.deliver(own_message("c", "d")).fate is Fate.SENT
+
+
+def test_a_provider_that_does_not_answer_in_time_holds_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its time-out is for each read alone. A yes that comes late counts: nobody is sent the message twice."""
+    monkeypatch.setattr(sms, "TIMEOUT_S", 1.05)
+    channel, answer = ScriptedSms("fine", "fine"), threading.Event()
+    scripted = channel._send
+
+    def slow(number: str, message: Message, timeout_s: float) -> str:
+        assert answer.wait(30)
+        return scripted(number, message, timeout_s)
+
+    monkeypatch.setattr(channel, "_send", slow)
+    assert channel.deliver(FAILED).fate is Fate.RETRY
+    answer.set()
+    until = time.monotonic() + 20.0
+    while NUMBERS[0] not in channel._reached[FAILED.id]:
+        assert time.monotonic() < until
+        threading.Event().wait(0.01)
+    assert channel.deliver(FAILED).fate is Fate.SENT
+    assert channel.asked == list(NUMBERS)
 
 
 def test_text_messages_are_for_what_is_critical() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -85,9 +86,9 @@ def epochs(*values: float | None, metric: str = "val_accuracy", **more: Any) -> 
     )
 
 
-def report_of(*layouts: RunLayout) -> Report:
+def report_of(*layouts: RunLayout, secrets: Iterable[str] = ()) -> Report:
     """Return what a report of runs shows."""
-    return gather(layouts, BEGAN + 100)
+    return gather(layouts, BEGAN + 100, secrets)
 
 
 def _fill(layout: RunLayout, job: Made) -> None:

@@ -186,6 +186,17 @@ def test_no_secret_is_passed_on(make_run: MakeRun) -> None:
         assert not re.search("hunter22|correct-horse", text)
 
 
+def test_a_secret_of_a_channel_that_a_job_printed_is_not_passed_on(make_run: MakeRun) -> None:
+    """Though it looks like nothing: neither as an error, nor in the last lines, nor in what happened."""
+    secret = "purple-armchair"
+    made = make_run(Made("a", JobState.FAILED, error=f"it said {secret}", failed_before=1))
+    line = {"timestamp": "2026-01-01T12:00:00+00:00", "type": "stderr", "message": f"Error: {secret}"}
+    made.job("a").log.write_text(json.dumps(line) + "\n", encoding="utf-8")
+    for form in FORMATS:
+        assert secret in written(report_of(made), form)
+        assert secret not in written(report_of(made, secrets=[secret]), form)
+
+
 def test_a_report_is_in_chinese(layout: RunLayout) -> None:
     """Titles, states and causes."""
     page = written(report_of(layout), "html", "zh")

@@ -103,6 +103,24 @@ def test_the_language_of_the_file_is_that_of_message_and_report(folder: Path, re
     assert "训练报告" in report.read_text(encoding="utf-8")
 
 
+def test_a_channel_may_have_a_language_of_its_own(folder: Path, receiver: Receiver) -> None:
+    """Each gets the message in its own, the cause in it as well."""
+    write_config(folder, receiver)
+    url = f"http://127.0.0.1:{receiver.server_port}/zh"
+    with (folder / "notifier_config.yaml").open("a") as file:
+        file.write(f'    - {{type: webhook, name: zh, language: zh, url: "{url}"}}\n')
+
+    def fail() -> None:
+        raise MemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    with pytest.raises(MemoryError):
+        TrainingMonitor().start_monitoring("digits", fail)
+    assert sorted(told["title"] for told in receiver.told) == [
+        "digits 训练失败（显存不足）",
+        "digits: training failed (out of GPU memory)",
+    ]
+
+
 def test_a_file_that_is_wrong_costs_the_messages_and_not_the_training(folder: Path) -> None:
     """The log says what is wrong, and where."""
     (folder / "notifier_config.yaml").write_text("notifications:\n  email_enabled: perhaps\n")
@@ -138,6 +156,25 @@ def test_what_did_not_get_through_is_sent_by_the_next_monitor(folder: Path, rece
     assert receiver.got.wait(WAIT_S)
     monitor.stop_monitoring()
     assert [told["job"] for told in receiver.told] == ["first", "second"]
+
+
+def test_what_waits_for_a_channel_that_is_gone_holds_up_no_other(folder: Path, receiver: Receiver) -> None:
+    """The messages of later monitors are sent all the same."""
+    settings = NotificationSettings(
+        channels=(ChannelSettings("gone", "webhook", {"url": Secret("http://127.0.0.1:9/")}),)
+    )
+    places = TrainingMonitor()._places.opened("m")
+    courier = Courier(Left(folder / "training_reports" / ".outbox", folder), places.notes, settings)
+    metrics = {**empty_metrics("a"), "status": "completed"}
+    courier.send("20200101", end_message(metrics, settings, key="a", created=1.0), deadline_s=0.1)
+    write_config(folder, receiver)
+    failed_to_send(folder, receiver, "b")
+    monitor = TrainingMonitor()
+    monitor.start_monitoring("c")
+    assert receiver.got.wait(WAIT_S)
+    monitor.stop_monitoring()
+    assert [told["job"] for told in receiver.told] == ["b", "c"]
+    assert (folder / "training_reports" / ".outbox" / "20200101").is_dir()
 
 
 def test_links_and_templates_of_the_file_are_used() -> None:

@@ -6,16 +6,18 @@ import asyncio
 import json
 import socket
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from websockets.sync.client import connect
 
 from parallel_ml.adapters.web import event_response, streams
-from parallel_ml.adapters.web.followers import Followers
+from parallel_ml.adapters.web.followers import Follower, Followers
 from parallel_ml.adapters.web.parts import MOST_SLOW
 from parallel_ml.adapters.web.streams import Dropped, Stream
-from parallel_ml.runtime.run_tail import News
+from parallel_ml.runtime.client import RunClient
+from parallel_ml.runtime.run_tail import BEGINNING, News
 from tests.process.conftest import until
 from tests.unit.web.serving import RUN, TOKEN, Script, Served
 
@@ -223,3 +225,19 @@ def test_too_many_slow_requests_are_refused(served: Served, script: MakeScript) 
     answer = served.client.post("/api/v1/runs", json={"configs": ["a.yaml"]})
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
     assert served.client.get(f"/api/v1/runs/{RUN}").status_code == 200
+
+
+def test_whoever_catches_up_is_not_told_what_all_will_be(script: MakeScript) -> None:
+    """Else it would be told it twice: once by its own reading, once with the others."""
+    run = script("one")
+    run.begin("one")
+    run.epoch("one", 1)
+    client = RunClient(run.layout.dir)
+
+    async def caught_up() -> list[object]:
+        with ThreadPoolExecutor(1) as threads:
+            follower = Follower(RUN, client.follow(), threads)
+            run.epoch("one", 2)
+            return [news.data.get("epoch") for news in await follower.read(follower.tail.fork(BEGINNING))]
+
+    assert asyncio.run(caught_up())[-1] == 1

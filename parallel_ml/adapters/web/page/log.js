@@ -6,7 +6,7 @@ import { clock } from "./format.js";
 import { t } from "./words.js";
 
 const MOST_LINES = 1000;
-const EVERY_MS = 1500;
+const EVERY_MS = 900;
 const QUIET_MS = 5000;
 
 /** The log of a job. */
