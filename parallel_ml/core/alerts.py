@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from parallel_ml.core.alert_functions import shown
 from parallel_ml.core.alert_history import EPOCH_TIME, History, Needs, metrics_of, needs_of, take_point, take_reading
 from parallel_ml.core.alert_rules import AlertAction, AlertRule, Span
 from parallel_ml.core.alert_tree import nearest
@@ -313,9 +312,9 @@ class _Turn:
 
     def _filled(self, text: str) -> str:
         """Return an annotation with `{{ $value }}` and `{{ $labels.name }}` replaced, as Prometheus has them."""
-        values = [shown(name, value) for name, value in self._values().items() if value is not None]
-        value = values[0] if values else "not known"
-        return _TEMPLATE.sub(lambda match: value if match[1] else self.rule.labels.get(match[2], ""), text)
+        values = [value for value in self._values().values() if value is not None]
+        shown = f"{values[0]:.4g}" if values else "not known"
+        return _TEMPLATE.sub(lambda match: shown if match[1] else self.rule.labels.get(match[2], ""), text)
 
 
 def _finite(value: float | None) -> float | None:

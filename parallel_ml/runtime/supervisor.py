@@ -205,6 +205,8 @@ class Supervisor:
                 command = told_again(job, ordered=files.order.exists())
                 if command is not None:  # the one before us may not have come to telling it
                     self._effects.append(TellShim(job.name, attempt.number, command))
+                if job.rate_cuts:
+                    self._effects.append(WriteRates(job.name))
             elif job.state is JobState.RETRYING and (job.due_at or 0.0) > now + job.spec.backoff_s * 2**job.failures:
                 self._apply_events([ev.RetryScheduled(job.name, now, "the clock was set back")])
         self.backend.adopt(refs)

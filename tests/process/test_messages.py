@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import http.server
 import json
+import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -15,9 +18,13 @@ import yaml
 
 from parallel_ml import ParallelMLExecutor
 from parallel_ml.adapters.cli.main import main
-from parallel_ml.monitor.process_monitor import MonitorEvent
-from parallel_ml.notify.outbox import waiting
+from parallel_ml.monitor.process_monitor import EventKind, MonitorEvent, ProcessMonitor
+from parallel_ml.notify.outbox import Outbox, waiting
+from parallel_ml.notify.secret import Secret
+from parallel_ml.notify.settings import ChannelSettings, NotificationSettings
+from parallel_ml.runtime.messages import CUT_SHORT, Messenger
 from parallel_ml.store.files import read_json
+from parallel_ml.store.layout import RunLayout
 from parallel_ml.training_monitor import TrainingMonitor
 from parallel_ml.training_monitor.messages import end_message
 from parallel_ml.training_monitor.session import empty_metrics
@@ -116,6 +123,44 @@ def test_a_dead_network_changes_nothing_and_loses_nothing(
     assert {"started", "finished", "run_done"} <= set(receiver.kinds())
     assert "messages sent" in capsys.readouterr().out
     assert run.get_status().undelivered == ()
+
+
+def test_a_flush_of_a_run_that_goes_on_says_that_it_sends_itself(
+    write: Write, executor: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """That is no failure; where the run is over, somebody else who sends is told as ever."""
+    settings(tmp_path, "http://127.0.0.1:9/hook")
+    run = executor(write("a", "true"))
+    run.run_parallel()
+    layout = layout_of(run)
+    outbox = Outbox(layout.outbox)
+    with layout.lock.open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert main(["notify", "flush", str(layout.dir)]) == 0
+        told = capsys.readouterr()
+        assert f"run {layout.dir.name} goes on, and is sending its" in told.err
+        assert told.out == "0 messages sent\n"
+    assert main(["notify", "flush", str(layout.dir)]) == 2
+    assert "another process sends its messages" in capsys.readouterr().err
+    outbox.close()
+
+
+def test_ctrl_c_during_the_last_sending_is_the_reason(tmp_path: Path) -> None:
+    """No provider is blamed for it, and it says what sends the message."""
+    layout = RunLayout(tmp_path / "run")
+    layout.dir.mkdir()
+    monitor, said = ProcessMonitor(tmp_path), list[str]()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        hook = Secret(f"http://127.0.0.1:{silent.getsockname()[1]}/")
+        channels = (ChannelSettings("hook", "webhook", {"url": hook}),)
+        messenger = Messenger(layout, NotificationSettings(channels=channels), monitor, said.append)
+        monitor.emit(MonitorEvent(EventKind.ALERT, "a", {"id": "x#1.1", "alert": "x", "news": "firing"}))
+        until(lambda: waiting(layout.outbox), "the message")
+        press = threading.Timer(0.2, signal.pthread_kill, [threading.get_ident(), signal.SIGINT])
+        press.start()
+        with pytest.raises(KeyboardInterrupt):
+            messenger.close()
+    assert read_json(layout.undelivered)["notes"] == [f"1 message by hook not sent: {CUT_SHORT}"]
 
 
 def test_nothing_of_the_settings_is_in_the_run(

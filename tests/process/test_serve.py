@@ -38,11 +38,13 @@ class Servers:
         self._root = root
         self.running: list[subprocess.Popen[bytes]] = []
 
-    def start(self) -> httpx.Client:
+    def start(self, **more: Any) -> httpx.Client:
         """Start one and return who asks it."""
         environ = {**os.environ, "PARALLEL_ML_TOKEN": TOKEN}
         program = [sys.executable, "-m", "parallel_ml", "serve", "--port", "0", "--json"]
-        process = subprocess.Popen(program, cwd=self._root, env=environ, stdout=subprocess.PIPE, start_new_session=True)
+        process = subprocess.Popen(
+            program, cwd=self._root, env=environ, stdout=subprocess.PIPE, start_new_session=True, **more
+        )
         self.running.append(process)
         assert process.stdout is not None
         url = json.loads(process.stdout.readline())["url"]
@@ -88,6 +90,24 @@ def test_a_run_outlives_the_server_that_started_it(
     epochs = [message["epoch"] for message in first + then if message["type"] == "epoch_progress"]
     assert epochs == [1, 2, 3, 4]
     assert "the token: None" in [line["message"] for line in lines]
+
+
+def test_a_server_that_is_told_to_leave_ends_its_streams(servers: Servers, write: Callable[..., Path]) -> None:
+    """At once, and without a word of complaint: streams have no end of their own."""
+    write("job", [sys.executable, "-c", "pass"])
+    with servers.start(stderr=subprocess.PIPE) as client, client.stream("GET", "/api/v1/events") as answer:
+        assert answer.status_code == 200
+        process = servers.running.pop()
+        process.terminate()
+        for _ in answer.iter_lines():
+            pass
+        assert process.stderr is not None
+        said = process.stderr.read().decode()
+        process.wait(timeout=20)
+    assert "Traceback" not in said
+    for stream in (process.stdout, process.stderr):
+        assert stream is not None
+        stream.close()
 
 
 def test_runs_are_stopped_and_tried_again(servers: Servers, write: Callable[..., Path]) -> None:

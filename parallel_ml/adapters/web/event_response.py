@@ -40,15 +40,19 @@ class EventResponse(Response):
         self._server.streams += 1
         sending = asyncio.ensure_future(self._send(send))
         leaving = asyncio.ensure_future(_until_it_leaves(receive))
+        ending = asyncio.ensure_future(self._server.leaving.wait())
         try:
-            await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({sending, leaving, ending}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._server.streams -= 1
-            for task in (sending, leaving):
+            for task in (sending, leaving, ending):
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError, OSError):
                     await task
             await self._messages.aclose()
+        if self._server.leaving.is_set():
+            with contextlib.suppress(OSError, TimeoutError, asyncio.TimeoutError, RuntimeError):
+                await _put(send, b"", more=False)  # RuntimeError: it had come to its end, or not to its beginning
 
     async def _send(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import threading
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ class Parts:
         starting: Held while a run is planned: several at once would only slow each other down.
         slow_ones: Taken by each request that may take seconds; the threads of the others must not run out.
         streams: How many clients are told of news now.
+        leaving: Set when the server is to end: streams end by it, since they have no end of their own.
         strangers: How many WebSockets are open that have not said the token yet.
     """
 
@@ -44,6 +46,7 @@ class Parts:
     slow_ones: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(MOST_SLOW))
     streams: int = 0
     strangers: int = 0
+    leaving: asyncio.Event = field(default_factory=asyncio.Event)
 
     @contextlib.contextmanager
     def slowly(self) -> Iterator[None]:

@@ -8,6 +8,7 @@ import socket
 import uvicorn
 
 from parallel_ml.adapters.web.application import make_app
+from parallel_ml.adapters.web.parts import Parts
 from parallel_ml.adapters.web.settings import ServerSettings
 from parallel_ml.adapters.web.slow_clients import PromptProtocol
 from parallel_ml.errors import UsageError
@@ -48,9 +49,11 @@ def listen(host: str, port: int) -> socket.socket:
 
 def make_server(settings: ServerSettings) -> uvicorn.Server:
     """Return the server; `run(sockets=[...])` serves until a signal ends it."""
-    return uvicorn.Server(
+    app = make_app(settings)
+    return _Server(
+        app.state.parts,
         uvicorn.Config(
-            make_app(settings),
+            app,
             http=PromptProtocol,
             ws="websockets-sansio",
             ws_max_size=MAX_MESSAGE_BYTES,
@@ -63,5 +66,17 @@ def make_server(settings: ServerSettings) -> uvicorn.Server:
             limit_concurrency=MOST_CONNECTIONS,
             h11_max_incomplete_event_size=MAX_HEAD_BYTES,
             timeout_graceful_shutdown=LEAVE_S,
-        )
+        ),
     )
+
+
+class _Server(uvicorn.Server):
+    """A server whose streams end when it does."""
+
+    def __init__(self, parts: Parts, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._parts = parts
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._parts.leaving.set()
+        await super().shutdown(sockets)

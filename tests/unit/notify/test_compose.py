@@ -295,7 +295,7 @@ def test_every_summary_of_a_built_in_alert_has_chinese_words() -> None:
 
 def test_the_table_of_a_run_is_chinese_in_chinese(chinese: Composer) -> None:
     """Its columns and its winner."""
-    jobs = [replace(JOB, name=name) for name in ("a", "b")]
+    jobs = [replace(JOB, name=name, state="completed") for name in ("a", "b")]
     results = [result_of(job, metrics={"test_accuracy": 0.9}) for job in jobs]
     message = chinese.run_done(run_of(*jobs), results)
     assert {"最佳 验证准确率", "测试准确率"} <= set(message.blocks[0].header)  # type: ignore[union-attr]

@@ -171,6 +171,9 @@ def test_odd_figures_are_no_figures(make_run: MakeRun, value: Any) -> None:
         assert "a" in written(report, form)
 
 
+PRINTED = "purple-armchair"
+
+
 def test_no_secret_is_passed_on(make_run: MakeRun) -> None:
     """Neither of what was typed nor of what jobs printed; their own environment's by its value."""
     said = "login with password=hunter22"
@@ -188,13 +191,12 @@ def test_no_secret_is_passed_on(make_run: MakeRun) -> None:
 
 def test_a_secret_of_a_channel_that_a_job_printed_is_not_passed_on(make_run: MakeRun) -> None:
     """Though it looks like nothing: neither as an error, nor in the last lines, nor in what happened."""
-    secret = "purple-armchair"
-    made = make_run(Made("a", JobState.FAILED, error=f"it said {secret}", failed_before=1))
-    line = {"timestamp": "2026-01-01T12:00:00+00:00", "type": "stderr", "message": f"Error: {secret}"}
+    made = make_run(Made("a", JobState.FAILED, error=f"it said {PRINTED}", failed_before=1))
+    line = {"timestamp": "2026-01-01T12:00:00+00:00", "type": "stderr", "message": f"Error: {PRINTED}"}
     made.job("a").log.write_text(json.dumps(line) + "\n", encoding="utf-8")
     for form in FORMATS:
-        assert secret in written(report_of(made), form)
-        assert secret not in written(report_of(made, secrets=[secret]), form)
+        assert PRINTED in written(report_of(made), form)
+        assert PRINTED not in written(report_of(made, secrets=[PRINTED]), form)
 
 
 def test_a_report_is_in_chinese(layout: RunLayout) -> None:

@@ -182,7 +182,8 @@ def test_a_job_is_stopped_by_keyboard_alone(tab: Tab, served: Served, script: Ma
     """Tab reaches the button, Enter asks, Escape takes it back, the dialog's second button stops; the focus is kept."""
     run = script("one")
     run.begin("one")
-    show(tab, served)
+    tab.open(f"http://127.0.0.1:{served.port}/#token={TOKEN}")
+    tab.wait(f"{row('one')}.includes('running')")
     focused = "document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent"
     tab.press("Tab")
     assert tab.js(focused) == "To the content"

@@ -68,7 +68,7 @@ function showRuns() {
     const { root, link: anchor, name, state, count } = items.get(run.run);
     say(name, run.name || run.run);
     setBadge(state, run.state);
-    say(count, `${run.states.completed ?? 0}/${run.jobs} · ${run.run}`);
+    say(count, `${run.states.completed ?? 0}/${run.jobs}${run.name ? ` · ${run.run}` : ""}`);
     setAttribute(anchor, "aria-current", run.run === current ? "page" : null);
     return root;
   }));

@@ -36,7 +36,7 @@ export class RunView extends View {
     say(this.name, run.name || run.run);
     document.title = `${clean(run.name || run.run)} – ${stateWord(run.state)} – parallel_ml`;
     setBadge(this.state, run.state);
-    say(this.facts, [run.run, clock(run.created), leftOf()].filter(Boolean).join(" · "));
+    say(this.facts, [run.name && run.run, clock(run.created), leftOf()].filter(Boolean).join(" · "));
     const states = Object.entries(run.states).filter(([, count]) => count > 0);
     say(this.counts, states.map(([state, count]) => t("counts", { count, state: stateWord(state) })).join(", "));
     this.offer(ordersOf(run));
