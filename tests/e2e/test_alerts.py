@@ -46,7 +46,7 @@ def orders_of(layout: RunLayout) -> int:
 
 
 def test_a_supervisor_that_is_killed_over_an_order_has_it_obeyed_once(tmp_path: Path) -> None:
-    """Nothing but the event was written: the next one writes the order, and orders nothing when the alert comes anew."""
+    """Only the event was written: the next one writes the order, and orders nothing when the alert comes again."""
     config = {
         "data_preprocessing": {"image_dir": str(draw(tmp_path / "images", 40)), "batch_size": 8},
         "model_training": {"model": "mlp", "epochs": EPOCHS, "learning_rate": 0.01},
