@@ -170,7 +170,7 @@ class Lane:
             return None, None
         ready = self._ready(now)
         if not ready:
-            return None, self._next_look(now)
+            return None, self._next_look(now, last=last)
         wait = max(self._limiter.wait_s(now.steady), self._not_before - now.steady)
         if wait <= 0.0:
             wait = self._endpoint.wait_s(now, asked_only=self._hurried)
@@ -262,9 +262,9 @@ class Lane:
     def _is_stuck(self, entry: Entry) -> bool:
         return self._times[entry.key].passed > 1
 
-    def _next_look(self, now: Moment) -> float | None:
-        if not self._waiting:
-            return None
+    def _next_look(self, now: Moment, *, last: bool) -> float | None:
+        if not self._waiting or (last and all(one.held for one in self._times.values())):
+            return None  # at the end nobody waits for quiet hours to be over
         times = list(self._times.values())
         waits = [one.due - now.steady for one in times if one.gathered and not one.held]
         waits += [_LOOK_AGAIN_S] if any(one.held for one in times) else []
