@@ -17,7 +17,7 @@ from urllib.request import urlopen
 from websockets.sync.client import ClientConnection, connect
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 _FLAGS = (
     "--headless=new",
     "--disable-gpu",
