@@ -116,6 +116,7 @@ class _Makespan:
         argv = [
             "parallel",
             "--will-cite",
+            "--quote",
             f"-j{SLOTS}",
             "-a",
             str(self.folder / "seeds"),
@@ -134,7 +135,8 @@ class _Makespan:
         argv = product(
             "--runs-dir", runs, "run", self.configs, "--max-parallel", str(SLOTS), "--gpus", "none", *options
         )
-        took = wall_ms(argv, self.folder, env={"PARALLEL_ML_IMAGES": str(self.folder / "images")})
+        images = self.folder / ("kept" if name == KEPT else "none")  # the others are not to find the one that is kept
+        took = wall_ms(argv, self.folder, env={"PARALLEL_ML_IMAGES": str(images)})
         text = "\n".join(_printed(path) for path in sorted(max(runs.iterdir()).glob("jobs/*/log.jsonl")))
         started_warm = text.count("started warm")
         if started_warm != (0 if name == COLD else self.jobs):
