@@ -97,7 +97,7 @@ class Served:
         return ValidationAnswer(ok=True, configs=good, problems=[], warnings=list(warnings))
 
     def _named(self, configs: Sequence[str] | None) -> list[str]:
-        return confined(configs if configs is not None else [DEFAULT_CONFIGS], self.root)
+        return confined(configs if configs is not None else [DEFAULT_CONFIGS], self.root, self.environ)
 
     def list(self, most: int) -> RunsAnswer:
         """Return the newest runs."""

@@ -29,6 +29,7 @@ from parallel_ml.core.status import JobStatus, RunStatus
 from parallel_ml.errors import MissingPackage, StoreError
 from parallel_ml.records import dataclass
 from parallel_ml.runtime.client import RunClient
+from parallel_ml.store.cached_jobs import NO_SENSE
 from parallel_ml.store.files import is_locked, read_json
 from parallel_ml.store.layout import RunLayout
 from parallel_ml.store.runs import RunsFolder, run_layouts
@@ -46,6 +47,9 @@ ABANDONED_KEPT_S = 86400.0
 MOST_RUNS, MOST_JOBS = 50, 1000
 _LONGEST_LABEL = 100
 _STATES = tuple(dict.fromkeys(state.word for state in JobState))
+
+_UNREADABLE = (StoreError, ArithmeticError, *NO_SENSE)
+"""What an odd run raises: any program may have written its files, and the others are told of all the same."""
 
 _Job = tuple[RunStatus, JobStatus]
 
@@ -87,6 +91,20 @@ class _Runs:
     def collect(self) -> Iterable[Metric]:
         """Read the runs and return their metrics."""
         runs, unreadable = self._read()
+        try:
+            return self._told(runs, unreadable)
+        except _UNREADABLE:
+            sound = [run for run in runs if self._makes_sense(run)]
+            return self._told(sound, unreadable + len(runs) - len(sound))
+
+    def _makes_sense(self, run: _Run) -> bool:
+        try:
+            self._told([run], 0)
+        except _UNREADABLE:
+            return False
+        return True
+
+    def _told(self, runs: Sequence[_Run], unreadable: int) -> list[Metric]:
         shown = runs[:MOST_RUNS]
         alive = [(run.status, job) for run in shown for job in run.status.jobs if self._is_shown(job)]
         alive.sort(key=lambda one: one[1].state in FINISHED)  # of too many, those that have ended are left out
@@ -102,10 +120,11 @@ class _Runs:
                 continue
             try:
                 run = _read_run(layout)
-            except StoreError:
+                ended = seconds(run.status.as_of) or 0.0 if run.status.state in FINISHED else self._now
+            except _UNREADABLE:
                 unreadable += 1
                 continue
-            if run.status.state not in FINISHED or self._now - (seconds(run.status.as_of) or 0.0) < KEPT_S:
+            if self._now - ended < KEPT_S:
                 found.append(run)
         return found, unreadable
 

@@ -46,7 +46,10 @@ def _resource(key: str, scale: float = 1.0) -> Callable[[JobStatus], float | Non
 
 
 def _scaled(value: Any, scale: float) -> float | None:
-    return float(value) * scale if isinstance(value, (int, float)) else None
+    try:
+        return float(value) * scale if isinstance(value, (int, float)) else None
+    except OverflowError:  # a whole number of some hundred digits
+        return None
 
 
 def _epoch_seconds(job: JobStatus) -> float | None:
@@ -90,8 +93,10 @@ JOB_FIGURES = (
         COUNTER,
         lambda job: float(len(job.recoveries)),
     ),
-    Figure("parallel_ml_job_epoch", "The last epoch that the job has done.", GAUGE, lambda job: job.epoch),
-    Figure("parallel_ml_job_epochs", "How many epochs it is to do.", GAUGE, lambda job: job.epochs),
+    Figure(
+        "parallel_ml_job_epoch", "The last epoch that the job has done.", GAUGE, lambda job: _scaled(job.epoch, 1.0)
+    ),
+    Figure("parallel_ml_job_epochs", "How many epochs it is to do.", GAUGE, lambda job: _scaled(job.epochs, 1.0)),
     Figure("parallel_ml_job_epoch_duration_seconds", "How long the last epoch took.", GAUGE, _epoch_seconds),
     Figure(
         "parallel_ml_job_elapsed_seconds",
@@ -137,9 +142,10 @@ def metric_values(metrics: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
 
 def _numbers(metrics: Mapping[str, Any], lost: frozenset[str]) -> Iterator[tuple[str, float]]:
     for name, value in metrics.items():
-        known = isinstance(value, (int, float)) or (name in lost and value in {"nan", "inf", "-inf"})
-        if known and name not in _TOLD_ALREADY:
-            yield name, float(value)
+        odd = name in lost and isinstance(value, str) and value in {"nan", "inf", "-inf"}
+        number = float(value) if odd else _scaled(value, 1.0)
+        if number is not None and name not in _TOLD_ALREADY:
+            yield name, number
 
 
 def seconds(moment: str | None) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,6 +88,14 @@ def load(source: Source, environ: Mapping[str, str]) -> tuple[Node | None, list[
     return loader.load(source, ()), loader.problems
 
 
+def files_of(sources: Iterable[Source], environ: Mapping[str, str]) -> list[Path]:
+    """Return the files that configurations consist of, links followed: themselves, and all that they extend."""
+    loader = _Loader(environ)
+    for source in sources:
+        loader.load(source, ())
+    return loader.files
+
+
 class _Loader:
     """Loads one file and its bases, each once, and gathers the problems of all of them."""
 
@@ -95,6 +103,10 @@ class _Loader:
         self._environ = environ
         self._done: dict[Path, Node | None] = {}
         self.problems: list[ConfigProblem] = []
+
+    @property
+    def files(self) -> list[Path]:
+        return list(self._done)
 
     def load(self, source: Source, chain: tuple[Path, ...]) -> Node | None:
         path = source.path.resolve()

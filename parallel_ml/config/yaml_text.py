@@ -100,13 +100,15 @@ def parse(text: str, file: str, *, dumped: bool = False) -> tuple[Node | None, l
         file: The file's name for messages.
         dumped: Whether `dump` has made the text.
     """
-    if dumped or _SIMPLE.fullmatch(text):
-        try:
-            return _read(_QuickLoader(text), file)
-        except (yaml.YAMLError, RecursionError):
-            pass  # the messages are for the words of the other loader
     try:
-        return _read(_Loader(text), file)
+        if dumped or _SIMPLE.fullmatch(text):
+            try:
+                problem = _too_much(text, file)
+                return (None, [problem]) if problem else _read(_QuickLoader(text), file)
+            except (yaml.YAMLError, RecursionError):
+                if dumped:  # whatever stands there now: the other loader could take minutes to say what is wrong
+                    raise
+        return _read(_Loader(text), file)  # the messages are for its words
     except yaml.MarkedYAMLError as error:
         return None, [_in_plain_words(error, text, file)]
     except yaml.YAMLError as error:
@@ -114,6 +116,25 @@ def parse(text: str, file: str, *, dumped: bool = False) -> tuple[Node | None, l
         return None, [ConfigProblem(file, None, "", f"holds characters that are not text: {reason}")]
     except RecursionError:
         return None, [ConfigProblem(file, None, "", f"is nested more than {MAX_LEVELS} levels deep")]
+
+
+def _too_much(text: str, file: str) -> ConfigProblem | None:
+    """Return a problem where a text is so deep that the loader in C would crash the process, or so long.
+
+    Raises:
+        yaml.YAMLError: The text is no YAML.
+    """
+    depth = 0
+    for count, event in enumerate(yaml.parse(text, _QuickLoader)):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > 2 * MAX_LEVELS:  # of less `_endless` knows the line
+            return ConfigProblem(file, None, "", f"is nested more than {MAX_LEVELS} levels deep")
+        if count > 2 * MAX_VALUES:  # each value is two events at the most
+            return ConfigProblem(file, None, "", f"holds more than {MAX_VALUES} values")
+    return None
 
 
 def _read(loader: _Loader | _QuickLoader, file: str) -> tuple[Node | None, list[ConfigProblem]]:

@@ -8,6 +8,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+FINISHED = frozenset({"completed", "failed", "stopped"})
+"""The states of runs and jobs to which nothing more happens by itself."""
+
 
 class _Told:
     """Gives a dataclass the look of the dict that it is as JSON: `status["state"]` beside `status.state`."""

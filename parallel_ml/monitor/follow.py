@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 from pathlib import Path
 
 from parallel_ml.errors import StoreError
 from parallel_ml.records import dataclass
+from parallel_ml.store.files import open_stream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,7 +66,7 @@ class FileFollower:
         try:
             if _look_of(os.stat(self.path)) == self._looked and self._looked[1] == self._offset:
                 return Growth()
-            with self.path.open("rb") as stream:
+            with open_stream(self.path, links=False) as stream:
                 return self._read(stream)
         except FileNotFoundError:
             return Growth()
@@ -92,7 +94,7 @@ class FileFollower:
             StoreError: The file is there and cannot be read.
         """
         try:
-            with self.path.open("rb") as stream:
+            with open_stream(self.path, links=False) as stream:
                 data = stream.read(self._offset)
         except FileNotFoundError:
             return ()
@@ -176,8 +178,8 @@ class LogFollower:
                 if stream is not None:
                     stack.callback(stream.close)
             with contextlib.suppress(FileNotFoundError):
-                now = os.stat(self._older).st_ino
-                if older is None or os.fstat(older.fileno()).st_ino != now:
+                now = os.lstat(self._older)
+                if stat.S_ISREG(now.st_mode) and (older is None or os.fstat(older.fileno()).st_ino != now.st_ino):
                     stack.close()
                     continue
             return [stream for stream in (older, log) if stream is not None]
@@ -255,7 +257,7 @@ def _look_of(found: os.stat_result) -> tuple[int, int, int]:
 
 def _opened(path: Path) -> BinaryIO | None:
     try:
-        return path.open("rb")
+        return open_stream(path, links=False)
     except FileNotFoundError:
         return None
 

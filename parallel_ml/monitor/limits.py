@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 from parallel_ml.core.model import Attempt
 from parallel_ml.errors import StoreError
-from parallel_ml.store.files import last_lines
+from parallel_ml.store.job_status import last_metrics
 from parallel_ml.store.layout import AttemptLayout
 
 NEAR = 0.9
@@ -21,10 +18,8 @@ def near_limit(files: AttemptLayout, attempt: Attempt) -> bool:
         "memory_peak_mb": (attempt.allocation.memory_bytes or 0) / 2**20 or None,
     }
     try:
-        last: Any = next((json.loads(line) for line in last_lines(files.samples, 1)), None)
-    except (ValueError, StoreError):
-        return False
-    if not isinstance(last, dict):
+        last = last_metrics(files.samples)
+    except StoreError:
         return False
     return any(
         limit is not None and isinstance(last.get(name), (int, float)) and last[name] >= NEAR * limit

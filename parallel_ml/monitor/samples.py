@@ -22,8 +22,9 @@ from parallel_ml.core.model import Attempt, GpuShare, Job
 from parallel_ml.core.units import MIB
 from parallel_ml.errors import StoreError
 from parallel_ml.monitor.energy import JobEnergy
-from parallel_ml.store.files import last_lines, read_json, write_whole
+from parallel_ml.store.files import open_plain, read_json, read_whole, write_whole
 from parallel_ml.store.identity import is_alive
+from parallel_ml.store.job_status import last_metrics
 from parallel_ml.store.layout import AttemptLayout, RunLayout
 
 if TYPE_CHECKING:
@@ -131,6 +132,8 @@ class Sampler:
             sampled.cpu_s = max(sampled.cpu_s, told["cpu_s"])
             sampled.memory_peak_mb = _most(sampled.memory_peak_mb, _mb(told["max_rss_bytes"]))
             _append(files.samples, {"timestamp": _iso(told["ended"]), **_totals(sampled, until), "ended": True})
+        except FileNotFoundError:  # the job has removed the folder, or put something else in the file's place
+            return
         except Exception:  # noqa: BLE001 - as above
             _log.warning("the totals of %s could not be written", job, exc_info=True)
 
@@ -232,13 +235,12 @@ def _steady() -> float:
 def _begin(files: AttemptLayout, started: float, shares: Sequence[GpuShare] = ()) -> _Sampled:
     """Begin with an attempt, or go on where another supervisor left it."""
     sampled = _Sampled(files, started, started, holds_cards=bool(shares), energy=JobEnergy(shares))
-    with contextlib.suppress(StoreError, ValueError, AttributeError):  # what cannot be read is begun anew
-        for line in last_lines(files.samples, 1):
-            last = json.loads(line)
-            sampled.memory_peak_mb = last.get("memory_peak_mb")
-            sampled.gpu_memory_peak_mb = last.get("gpu_memory_peak_mb")
-            if last.get("energy_wh") is not None:
-                sampled.energy = JobEnergy(shares, float(last["energy_wh"]))
+    with contextlib.suppress(StoreError, OverflowError):  # what cannot be read is begun anew
+        last = {name: one for name, one in last_metrics(files.samples).items() if isinstance(one, (int, float))}
+        sampled.memory_peak_mb = last.get("memory_peak_mb")
+        sampled.gpu_memory_peak_mb = last.get("gpu_memory_peak_mb")
+        if "energy_wh" in last:
+            sampled.energy = JobEnergy(shares, float(last["energy_wh"]))
     return sampled
 
 
@@ -277,13 +279,14 @@ def _totals(sampled: _Sampled, now: float) -> dict[str, Any]:
 def _append(path: Path, record: dict[str, Any]) -> None:
     """Append a line, whole or not at all; thin the file first where it has become large."""
     line = json.dumps(record).encode() + b"\n"
-    with path.open("ab", buffering=0) as stream:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    with os.fdopen(open_plain(path, links=False, flags=flags), "ab", buffering=0) as stream:
         end = stream.tell()
         if end + len(line) <= MAX_BYTES:
             if stream.write(line) != len(line):
                 stream.truncate(end)
             return
-    lines = path.read_bytes().splitlines(keepends=True)
+    lines = read_whole(path, links=False).splitlines(keepends=True)
     write_whole(path, b"".join(lines[::2]) + line)
 
 

@@ -6,7 +6,7 @@ import os
 import shlex
 from collections.abc import Sequence
 
-from parallel_ml.core.differences import Rows
+from parallel_ml.core.differences import Rows, shortened
 from parallel_ml.report import figures
 from parallel_ml.report.blocks import Block, Document, Facts, Row, Section, Table, Text
 from parallel_ml.report.confusion import confusion_blocks
@@ -88,7 +88,9 @@ def _facts(run: RunFacts, report: Report, language: str) -> list[tuple[str, str]
 def _winner(report: Report, language: str) -> str:
     if report.winner is None:
         done = [job.label for job in report.jobs if job.status.state == "completed"]
-        return label("only_winner", language, job=done[0]) if len(done) == 1 else label("no_winner", language)
+        if len(done) == 1:
+            return label("only_winner", language, job=done[0])
+        return label("not_measured" if done else "no_winner", language)
     best, what = report.winner
     job = next(one for one in report.jobs if one.label == best)
     value = job.tested if what == "test accuracy" else job.best and job.best[0]
@@ -192,7 +194,7 @@ def _differences(report: Report, language: str) -> list[Block]:
         return []
     if not report.differing:
         return [Text(label("nothing_differs", language))]
-    shown = report.differing[:_MOST_KEYS]
+    shown = shortened(report.differing[:_MOST_KEYS])
     turned = len(report.compared) <= _MOST_BESIDE
     found: list[Block] = [(_by_key if turned else _by_job)(report, shown, language)]
     if len(report.differing) > len(shown):
@@ -205,7 +207,8 @@ def _differences(report: Report, language: str) -> list[Block]:
 def _by_key(report: Report, shown: Rows, language: str) -> Table:
     """Return what differed with a row for each key, which is easier to read where the jobs are few."""
     best = label("best", language, metric=measure_name(report, language))
-    rows = [*((key, *values) for key, values in shown), (best, *_bests(report))]
+    bests = _bests(report)
+    rows = [*((key, *values) for key, values in shown), *([(best, *bests)] if any(bests) else [])]
     header = (label("key", language), *report.compared)
     return Table(label("differences", language), header, rows)
 
@@ -220,7 +223,7 @@ def _by_job(report: Report, shown: Rows, language: str) -> Table:
     ]
     strong = report.compared.index(report.winner[0]) if report.winner and report.winner[0] in report.compared else None
     header = (label("job", language), *(key for key, _ in shown), best)
-    return Table(label("differences", language), header, rows, frozenset({len(header) - 1}), strong=strong)
+    return Table(label("differences", language), header, rows, frozenset({len(header) - 1}), strong=strong).filled()
 
 
 def _bests(report: Report) -> list[str]:

@@ -22,7 +22,7 @@ from parallel_ml.monitor.last_errors import last_errors
 from parallel_ml.report.charts.style import COLOURS
 from parallel_ml.report.facts import AlertFacts, JobFacts, Report, RunFacts
 from parallel_ml.report.scrubbed import Cleaner
-from parallel_ml.store.files import read_json
+from parallel_ml.store.files import read_json, read_whole
 from parallel_ml.store.journal import read_records
 from parallel_ml.store.layout import JobLayout, RunLayout
 from parallel_ml.store.run_view import RunView
@@ -203,7 +203,7 @@ def _stories(layout: RunLayout, cleaner: Cleaner) -> dict[str, list[tuple[float,
 def _is_eventful(layout: RunLayout) -> bool:
     """Say, by their names alone, whether a run has events that a story is told of: to read them all takes long."""
     try:
-        text = layout.events.read_bytes()
+        text = read_whole(layout.events)
     except OSError:
         return False
     return any(kind.__name__.encode() in text for kind in _EVENTFUL)

@@ -100,6 +100,10 @@ _LABELS: dict[str, tuple[str, str]] = {
     "winner_is": ("{job} is the best by {what}: {value}", "最佳任务 {job}，依据{what}：{value}"),
     "only_winner": ("{job} is the only job that completed", "仅 {job} 完成"),
     "no_winner": ("nothing to compare: fewer than two jobs completed", "完成的任务不足两个，无法比较"),
+    "not_measured": (
+        "nothing to compare: fewer than two of the jobs that completed told a metric",
+        "已完成的任务中报告指标的不足两个，无法比较",
+    ),
     "still_on": (
         "The run has not ended: this is how it stood at {when}.",
         "运行尚未结束，本报告为 {when} 时的状态。",

@@ -19,6 +19,7 @@ from parallel_ml.core.stimuli import CutRate, Pause, Stimulus, Stop
 from parallel_ml.errors import StoreError
 from parallel_ml.gpu.sample import DeviceSample
 from parallel_ml.monitor.process_monitor import EventKind, MonitorEvent, ProcessMonitor
+from parallel_ml.store.cached_jobs import NO_SENSE
 from parallel_ml.store.files import free_bytes, read_json, write_json
 from parallel_ml.store.layout import RunLayout
 from parallel_ml.store.run_view import last_metrics
@@ -139,7 +140,7 @@ class Alerting:
             try:
                 self._states[name] = decode(AlertState, told["state"])
                 self._attempts[name] = int(told["afresh"])
-            except (KeyError, TypeError, ValueError):
+            except NO_SENSE:
                 self._states[name], self._attempts[name] = AlertState(), job.fresh_starts
         if self._attempts[name] != job.fresh_starts:
             self._attempts[name] = job.fresh_starts

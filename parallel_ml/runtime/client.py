@@ -93,6 +93,15 @@ class RunClient:
         self._view.refresh()
         return self._view.status()
 
+    def status_json(self) -> tuple[str, str]:
+        """Return the run's state, and the same as JSON in one line, which of thousands of jobs takes half the time.
+
+        Raises:
+            ValueError: A job's files say NaN, which is no JSON.
+        """
+        self._view.refresh()
+        return self._view.status_json()
+
     def table_status(self) -> RunStatus:
         """Return the same without what no table has a column for: the jobs' times of day and paths."""
         self._view.refresh()

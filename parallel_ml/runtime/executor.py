@@ -33,7 +33,7 @@ from parallel_ml.runtime.plan import plan_run
 from parallel_ml.runtime.prepare import AttemptPreparer
 from parallel_ml.runtime.run_report import write_at_end
 from parallel_ml.runtime.supervisor import Supervisor
-from parallel_ml.store.files import read_json
+from parallel_ml.store.files import read_json, read_whole
 from parallel_ml.store.identity import identify
 from parallel_ml.store.layout import RunLayout
 from parallel_ml.store.orders import Order, OrderKind, new_order, pending_orders
@@ -263,7 +263,7 @@ class ParallelMLExecutor:
         layout = self._prepared()
         rules = AlertSettings()
         with contextlib.suppress(OSError, ConfigError):  # a variable may be unset by now: the built-in rules hold
-            text = layout.job(job).source.read_text(encoding="utf-8")
+            text = read_whole(layout.job(job).source).decode("utf-8")
             rules = load_snapshot(text, source=job, cwd=self._cwd, environ=self._environ).alerts
         if layout.alert_rules.exists():
             with contextlib.suppress(ConfigError):

@@ -20,7 +20,7 @@ from parallel_ml.runtime.attempt_provenance import AttemptProvenance
 from parallel_ml.runtime.backend import Launch
 from parallel_ml.runtime.origin import HEARTBEAT_S, TRAINING, Origin, entry_of, origin_of
 from parallel_ml.runtime.sweep import TOKEN_VARIABLE
-from parallel_ml.store.files import make_dir, store_errors, write_json
+from parallel_ml.store.files import make_dir, read_whole, store_errors, write_json
 from parallel_ml.store.layout import JobLayout, RunLayout
 
 LONGEST_PARAMS = 32 * 1024
@@ -60,7 +60,7 @@ class AttemptPreparer:
             raise BackendError(f"preparing {job.name}", "it has no attempt")
         files = self._layout.job(job.name)
         with store_errors(files.source, "reading"):
-            text = files.source.read_text(encoding="utf-8")
+            text = read_whole(files.source).decode("utf-8")
         cwd = Path(self._plan["cwd"])
         loaded = load_snapshot(text, source=job.spec.source, cwd=cwd, environ=self._environ)
         make_dir(files.attempt(attempt.number).dir)

@@ -17,7 +17,7 @@ from parallel_ml.runtime.plan import Code, NewRun, make_run
 from parallel_ml.runtime.provenance import differences, hardware, packages_of, versions
 from parallel_ml.runtime.snapshot import copy_snapshot
 from parallel_ml.runtime.snapshots import entry
-from parallel_ml.store.files import make_dir, read_json, store_errors, write_whole
+from parallel_ml.store.files import make_dir, read_json, read_whole, store_errors, write_whole
 from parallel_ml.store.layout import RunLayout
 from parallel_ml.store.run_view import RunView
 from parallel_ml.store.runs import RunsFolder
@@ -107,7 +107,7 @@ def plan_rerun(
     """
     files, cwd = old.layout.job(old.job.name), Path(old.plan["cwd"])
     with store_errors(files.source, "reading"):
-        text = files.source.read_text(encoding="utf-8")
+        text = read_whole(files.source).decode("utf-8")
     loaded = load_snapshot(text, source=old.job.spec.source, cwd=cwd, environ=environ)
     entry_of = _entry(old)
     if not cwd.is_dir():
@@ -172,7 +172,7 @@ def _copied_diff(old: OldJob, git: Mapping[str, Any] | None, staged: RunLayout) 
         return git
     make_dir(staged.code, mode=0o700)
     with store_errors(old.layout.dir / git["diff"], "reading"):
-        write_whole(staged.code / "0.diff", (old.layout.dir / git["diff"]).read_bytes(), mode=0o600)
+        write_whole(staged.code / "0.diff", read_whole(old.layout.dir / git["diff"]), mode=0o600)
     return {**git, "diff": "code/0.diff"}
 
 

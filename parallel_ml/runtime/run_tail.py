@@ -19,6 +19,7 @@ from parallel_ml.core.model import JobState
 from parallel_ml.errors import UsageError
 from parallel_ml.monitor.follow import FileFollower, parse_line
 from parallel_ml.records import dataclass, field
+from parallel_ml.store.files import open_stream, read_whole
 from parallel_ml.store.job_status import iso
 from parallel_ml.store.journal import NEWLINE, read_records
 from parallel_ml.store.layout import RunLayout
@@ -237,7 +238,7 @@ def _is_boundary(layout: RunLayout, offset: int) -> bool:
     if offset == 0:
         return True
     try:
-        with layout.events.open("rb") as stream:
+        with open_stream(layout.events) as stream:
             stream.seek(offset - 1)
             return stream.read(1) == NEWLINE
     except OSError:
@@ -246,7 +247,7 @@ def _is_boundary(layout: RunLayout, offset: int) -> bool:
 
 def _count_lines(layout: RunLayout, job: str) -> int:
     try:
-        return layout.job(job).metrics.read_bytes().count(NEWLINE)
+        return read_whole(layout.job(job).metrics, links=False).count(NEWLINE)
     except OSError:
         return 0
 

@@ -94,6 +94,12 @@ class CachedJobs(MutableMapping[str, Job]):
                 self._told = {}
         return self._told.get(name)
 
+    def told_lines(self) -> dict[str, str]:
+        """Return the same of all jobs, those that have it and others, as lines of JSON by their names."""
+        if len(self._all) != len(self._told_lines):
+            return {}
+        return {one: line for one, line in zip(self._all, self._told_lines, strict=True) if one in self._states}
+
     def _forget(self, name: str) -> None:
         for known in (self._raw, self._lines, self._states, self._told or {}):
             known.pop(name, None)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
+import stat
 
 from parallel_ml.errors import StoreError
 
@@ -13,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-    from typing import Any
+    from typing import Any, BinaryIO
 
 ODD_CHARACTERS = "backslashreplace"
 """What becomes of half a surrogate pair (of a file name that is no UTF-8, say): its escape, which JSON reads back."""
@@ -66,19 +68,59 @@ def write_json(path: Path, value: Any, mode: int = 0o644, *, durable: bool = Tru
     write_whole(path, text.encode("utf-8", ODD_CHARACTERS), mode, durable=durable)
 
 
-def read_json(path: Path | str) -> Any:
+def read_json(path: Path | str, *, links: bool = True) -> Any:
     """Return the JSON value of a file, or None where there is no file, or not a whole one."""
     try:
-        return json.loads(read_whole(path))
+        return json.loads(read_whole(path, links=links))
     except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
         return None
     except OSError as error:
         raise StoreError(path, "reading", error.strerror or str(error)) from error
 
 
-def read_whole(path: Path | str) -> bytes:
-    """Return what a file holds. `status` reads thousands: a stream for each would cost more than its reading."""
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+def open_plain(path: Path | str, *, links: bool = True, flags: int = os.O_RDONLY) -> int:
+    """Open a plain file and return its handle; anything else counts as no file, and nothing is waited for.
+
+    A job may put what it likes into its folder, and a FIFO of a file's name would hold up whoever opens it for ever.
+
+    Args:
+        path: The file.
+        links: Whether a link of this name is followed; one that is not counts as no file either.
+        flags: How to open it.
+
+    Raises:
+        FileNotFoundError: There is no plain file.
+        OSError: It cannot be opened, or is a folder.
+    """
+    flags |= os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY | (0 if links else os.O_NOFOLLOW)
+    try:
+        handle = os.open(path, flags, 0o666)
+    except OSError as error:
+        if error.errno == errno.ENXIO or (error.errno == errno.ELOOP and not links):
+            raise FileNotFoundError(errno.ENOENT, "is no plain file", str(path)) from None
+        raise
+    kind = os.fstat(handle).st_mode
+    if stat.S_ISREG(kind):
+        return handle
+    os.close(handle)
+    if stat.S_ISDIR(kind):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    raise FileNotFoundError(errno.ENOENT, "is no plain file", str(path))
+
+
+def open_stream(path: Path | str, *, links: bool = True) -> BinaryIO:
+    """Return a plain file opened for reading, as `open_plain` does.
+
+    Raises:
+        FileNotFoundError: There is no plain file.
+        OSError: It cannot be opened, or is a folder.
+    """
+    return os.fdopen(open_plain(path, links=links), "rb")
+
+
+def read_whole(path: Path | str, *, links: bool = True) -> bytes:
+    """Return what a plain file holds. `status` reads thousands: a stream for each would cost more than its reading."""
+    handle = open_plain(path, links=links)
     try:
         size = os.fstat(handle).st_size
         data = os.read(handle, size + 1)
@@ -105,13 +147,13 @@ def sync_dir(path: Path) -> None:
             os.close(handle)
 
 
-def last_lines(path: Path | str, count: int, block: int = 8192) -> list[bytes]:
+def last_lines(path: Path | str, count: int, block: int = 8192, *, links: bool = True) -> list[bytes]:
     """Return the last `count` whole lines of a file, oldest first, without reading all of it; [] where there is none.
 
     What stands after the last newline is not a line yet.
     """
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        handle = open_plain(path, links=links)
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -134,7 +176,7 @@ def last_lines(path: Path | str, count: int, block: int = 8192) -> list[bytes]:
 def is_locked(path: Path | str) -> bool:
     """Say whether a process holds the lock of a lock file (flock(2), as `filelock` takes it)."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        handle = open_plain(path)
     except OSError:
         return False
     try:

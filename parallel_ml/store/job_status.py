@@ -92,8 +92,8 @@ def job_status(
         "state": _WORDS[state],
         "outcome": _NEVER.get(state),
         "waiting": waiting,
-        "epoch": last.get("epoch"),
-        "epochs": last.get("epochs") or spec.get("epochs"),
+        "epoch": _number(last.get("epoch")),
+        "epochs": _number(last.get("epochs")) or spec.get("epochs"),
         "metrics": {key: value for key, value in (last | found).items() if key not in _NOT_METRICS},
         "batch_size": spec.get("batch_size"),
         "accumulation": spec.get("accumulation", 1),
@@ -174,19 +174,24 @@ def _resources(path: str, *, running: bool) -> dict[str, Any]:
 
 def last_metrics(path: Path | str) -> dict[str, Any]:
     """Return the newest line of a `metrics.jsonl` or the like, {} where there is none."""
-    lines = last_lines(path, 1)
+    lines = last_lines(path, 1, links=False)
     return _object(lines[0]) if lines else {}
 
 
 def read_summary(path: Path | str) -> dict[str, Any]:
     """Return the plain figures of a `result.json` (`test_accuracy`, `best_epoch` ...), {} where there is none."""
     try:
-        found = _object(read_whole(path))
+        found = _object(read_whole(path, links=False))
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as error:
         raise StoreError(path, "reading", error.strerror or str(error)) from error
     return {key: value for key, value in found.items() if isinstance(value, (int, float)) or value is None}
+
+
+def _number(value: Any) -> Any:
+    """Return a number as it is, None for anything else: a program writes what it likes into its files."""
+    return value if isinstance(value, (int, float)) else None
 
 
 def _object(data: bytes) -> dict[str, Any]:
@@ -201,14 +206,14 @@ def _object(data: bytes) -> dict[str, Any]:
 def read_metrics(path: Path | str) -> list[dict[str, Any]]:
     """Return all lines of a `metrics.jsonl`, [] where there is none; lines that are no objects are left out."""
     try:
-        data = read_whole(path)
+        data = read_whole(path, links=False)
     except OSError:
         return []
     points = []
     for line in data[: data.rfind(b"\n") + 1].splitlines():
         try:
             value = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(value, dict):
             points.append(value)

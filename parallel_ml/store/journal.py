@@ -9,7 +9,7 @@ from pathlib import Path
 
 from parallel_ml.core.events import Event, Record, record_from_json, record_to_json
 from parallel_ml.errors import StoreError
-from parallel_ml.store.files import ODD_CHARACTERS, store_errors
+from parallel_ml.store.files import ODD_CHARACTERS, open_stream, store_errors
 
 NEWLINE = b"\n"
 _MORE = b',"more":true}'
@@ -107,7 +107,7 @@ def read_records_of(path: Path, offset: int, jobs: Iterable[str]) -> tuple[list[
     """
     marks = [f'"job":{json.dumps(job, ensure_ascii=False)}'.encode("utf-8", ODD_CHARACTERS) for job in jobs]
     try:
-        with path.open("rb") as stream:
+        with open_stream(path) as stream:
             stream.seek(offset)
             lines = stream.read().split(NEWLINE)[:-1]
     except FileNotFoundError:
@@ -125,7 +125,7 @@ def _whole_records(path: Path, offset: int) -> Iterator[tuple[Record, int]]:
     position, count = offset, 0
     together: list[Record] = []
     try:
-        with path.open("rb") as stream:
+        with open_stream(path) as stream:
             stream.seek(offset)
             for line in stream:
                 if not line.endswith(NEWLINE):
@@ -150,7 +150,7 @@ def _record(line: bytes, path: Path, offset: int, number: int) -> Record:
 
 def _damage(path: Path, offset: int, number: int, error: Exception) -> StoreError:
     """Return what to say of a line, number so many from an offset on, that is no event."""
-    with path.open("rb") as stream:
+    with open_stream(path) as stream:
         place = f"{path}:{stream.read(offset).count(NEWLINE) + number}"
     if type(error) is ValueError:  # of a newer version
         return StoreError(place, "reading", str(error))

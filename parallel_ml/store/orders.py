@@ -11,7 +11,7 @@ from parallel_ml.core.codec import decode, encode
 from parallel_ml.core.outcome import StrEnum
 from parallel_ml.errors import StoreError
 from parallel_ml.records import dataclass
-from parallel_ml.store.files import make_dir, store_errors, write_json
+from parallel_ml.store.files import make_dir, read_whole, store_errors, write_json
 from parallel_ml.store.layout import RunLayout
 
 
@@ -68,7 +68,7 @@ def pending_orders(layout: RunLayout) -> list[Order]:
     found = []
     for name in names:
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
-            order = decode(Order, json.loads((layout.orders / name).read_bytes()))
+            order = decode(Order, json.loads(read_whole(layout.orders / name)))
             if f"{order.id}.json" == name and _is_whole(order):
                 found.append(order)
     return found

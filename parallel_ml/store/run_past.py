@@ -13,6 +13,7 @@ from pathlib import Path
 from parallel_ml.core import events as ev
 from parallel_ml.core.alert_replay import Past, Stay
 from parallel_ml.core.model import JobSpec
+from parallel_ml.store.files import open_stream
 from parallel_ml.store.journal import read_records
 from parallel_ml.store.layout import JobLayout, RunLayout
 from parallel_ml.store.run_view import read_metrics
@@ -105,7 +106,7 @@ def _read_log(files: JobLayout, *, prints_epochs: bool) -> tuple[list[float], di
 def _lines(*paths: Path) -> Iterator[bytes]:
     for path in paths:
         try:
-            with path.open("rb") as stream:
+            with open_stream(path, links=False) as stream:
                 yield from stream
         except OSError:
             continue

@@ -6,6 +6,7 @@ Any number of readers may look while a supervisor writes, and after it is gone.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import time
 
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 _FINISHED = frozenset(state for state in JobState if state.finished)
 _AT_REST = _FINISHED | {JobState.QUEUED, JobState.RETRYING}
 """Where a job has no attempt that lives."""
+_NO_JOBS = '"jobs": []'
+"""Stands in no text of JSON: a quote within one has a backslash before it."""
+_json = json.JSONEncoder(allow_nan=False, check_circular=False).encode
 
 __all__ = ["RunView", "iso", "last_metrics", "read_metrics"]
 
@@ -52,7 +56,8 @@ class RunView:
             lost = f"the first line of events.jsonl is torn; parallel-ml clean {layout.dir.name} removes the run"
             raise StoreError(layout.dir, "reading run", lost if torn else "there is no run here")
         self._files = layout.read_paths()
-        self.plan: dict[str, Any] = read_json(self._files["plan"]) or {}
+        plan = read_json(self._files["plan"])
+        self.plan: dict[str, Any] = plan if isinstance(plan, dict) else {}
 
     def refresh(self) -> None:
         """Take in what was written since.
@@ -90,13 +95,13 @@ class RunView:
         Raises:
             StoreError: A file of a job is there and cannot be read.
         """
-        now, supervised = time.time(), self.supervised
+        now, supervised, notes = time.time(), self.supervised, self.plan.get("notes")
         state = self.state if supervised else self._foreseen()
         states = _states(state)
-        if isinstance(state.jobs, CachedJobs) and only is None:
-            state.jobs.read(name for name in states if states[name] not in _FINISHED)
+        names = list(state.jobs if only is None else only)
+        if isinstance(state.jobs, CachedJobs):
+            state.jobs.read(name for name in names if states[name] not in _FINISHED)
         reasons = reasons_of(state, states) if supervised else None
-        names = state.jobs if only is None else only
         jobs = tuple(_job_status(self.layout, state, name, now, reasons, show) for name in names)
         return RunStatus(
             run=state.run_id,
@@ -108,9 +113,28 @@ class RunView:
             jobs=jobs,
             as_of_age_s=0.0 if supervised else round(max(0.0, now - state.as_of), 1),
             created=iso(state.created_at),
-            notes=tuple(self.plan.get("notes", ())),
+            notes=tuple(notes) if isinstance(notes, list) else (),
             undelivered=tuple(self._undelivered()),
         )
+
+    def status_json(self) -> tuple[str, str]:
+        """Return the run's state, and everything that a user is told as JSON in one line: what `status` returns.
+
+        What the cache has ready to be told is put in as the text that it is there.
+
+        Raises:
+            StoreError: A file of a job is there and cannot be read.
+            ValueError: One of them says NaN, which is no JSON.
+        """
+        from parallel_ml.store.told_texts import ready_texts  # noqa: PLC0415 - for programs alone
+
+        jobs = self.state.jobs
+        ready = ready_texts(self.layout, jobs.told_lines()) if isinstance(jobs, CachedJobs) else {}
+        rest = [name for name in jobs if name not in ready]
+        status = self.status(only=rest).to_dict()
+        texts = {**ready, **dict(zip(rest, map(_json, status["jobs"]), strict=True))}
+        told = ", ".join(texts[name] for name in jobs)
+        return status["state"], _json({**status, "jobs": []}).replace(_NO_JOBS, f'"jobs": [{told}]', 1)
 
     def states(self) -> dict[str, str]:
         """Return the state of each job by its name, in the words that users see."""
@@ -120,7 +144,8 @@ class RunView:
     def _undelivered(self) -> list[str]:
         """Return what of the messages did not arrive, as the last supervisor left it."""
         told = read_json(self._files["undelivered"])
-        return [str(line) for line in told.get("notes", ())] if isinstance(told, dict) else []
+        notes = told.get("notes") if isinstance(told, dict) else None
+        return [str(line) for line in notes] if isinstance(notes, list) else []
 
     def _foreseen(self) -> RunState:
         """Return the state as the next supervisor will find it."""

@@ -11,7 +11,7 @@ import json
 from parallel_ml.core.codec import encode
 from parallel_ml.core.model import RunState
 from parallel_ml.records import dataclass, replace
-from parallel_ml.store.told_jobs import FIELDS, told_of
+from parallel_ml.store.told_jobs import BETWEEN, FIELDS, told_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,7 +66,8 @@ class JobTexts:
         self.name = _json(job.name)
         self.job = f"{self.name}:{_json(raw)}"
         self.untold = job.state.finished and not tells
-        self.told = _json(told_of(layout, raw)) if job.state.finished and tells else "null"
+        told = told_of(layout, raw) if job.state.finished and tells else None
+        self.told = "null" if told is None else f"[{BETWEEN.join(map(_json, told))}]"
 
 
 def cache_text(state: RunState, offset: int, texts: Mapping[str, JobTexts]) -> str:

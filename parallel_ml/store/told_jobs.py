@@ -42,6 +42,8 @@ _TIMES = ("started", "ended")
 _NAMES = (*_OF_THE_JOB, *_OF_ITS_FILES, *_TIMES)
 FIELDS = ("mark", "model", "epochs asked", *_NAMES)
 """What stands at each place of what is told: a list, since thousands of objects are slow to read."""
+BETWEEN = ",\t"
+"""Between two of them in the cache, and nowhere else in JSON as it is written here."""
 _FIRST = FIELDS.index(_NAMES[0])
 _BRIEF_END, _TABLE_END = _FIRST + len(_OF_THE_JOB), len(FIELDS) - len(_TIMES)
 _RECOVERIES = "recoveries"
@@ -94,6 +96,11 @@ def status_of(layout: RunLayout, told: Sequence[Any], show: Show) -> JobStatus |
         values["paths"] = {one: files.get(one, told[1]) for one in PATHS}
     status: JobStatus = _filled(values, {})
     return status
+
+
+def same_files(layout: RunLayout, name: str, attempt: int, mark: str) -> bool:
+    """Say whether the files of a job and an attempt are those that had this mark."""
+    return mark == _mark(layout, name, attempt)
 
 
 def _mark(layout: RunLayout, name: str, attempt: int) -> str:

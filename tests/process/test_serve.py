@@ -38,10 +38,10 @@ class Servers:
         self._root = root
         self.running: list[subprocess.Popen[bytes]] = []
 
-    def start(self, **more: Any) -> httpx.Client:
+    def start(self, *words: str, **more: Any) -> httpx.Client:
         """Start one and return who asks it."""
         environ = {**os.environ, "PARALLEL_ML_TOKEN": TOKEN}
-        program = [sys.executable, "-m", "parallel_ml", "serve", "--port", "0", "--json"]
+        program = [sys.executable, "-m", "parallel_ml", "serve", "--port", "0", "--json", *words]
         process = subprocess.Popen(
             program, cwd=self._root, env=environ, stdout=subprocess.PIPE, start_new_session=True, **more
         )
@@ -108,6 +108,16 @@ def test_a_server_that_is_told_to_leave_ends_its_streams(servers: Servers, write
     for stream in (process.stdout, process.stderr):
         assert stream is not None
         stream.close()
+
+
+def test_a_proxy_calls_a_server_by_the_name_that_was_allowed(servers: Servers) -> None:
+    """Whatever port the proxy listens on, none in the `Host` of HTTPS; pages under that name may ask."""
+    with servers.start("--allow-host", "ML.example.org") as client:
+        for host in ("ml.example.org", "ml.example.org:8443"):
+            headers = {"Host": host, "Origin": f"https://{host}"}
+            assert client.get("/api/v1/runs", headers=headers).status_code == 200
+        assert client.get("/api/v1/runs", headers={"Host": "localhost"}).status_code == 421
+        assert client.get("/api/v1/runs", headers={"Host": "evil.example.org"}).status_code == 421
 
 
 def test_runs_are_stopped_and_tried_again(servers: Servers, write: Callable[..., Path]) -> None:

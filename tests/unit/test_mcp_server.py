@@ -248,6 +248,30 @@ def test_configurations_stay_in_their_folder(folder: Path, tool: str, named: str
     assert "is not below the folder that is served" in refusal(call(inside, tool, configs=[named]))
 
 
+@pytest.mark.parametrize("tool", ["run_parallel_pipeline", "validate_parallel_configs"])
+@pytest.mark.parametrize(
+    "named", ["empty", "empty/*.yaml", "empt*/*.yaml", "empty/x.yaml", "served/../../served/*.yaml"]
+)
+def test_what_is_there_outside_is_not_told(folder: Path, tool: str, named: str) -> None:
+    """An empty folder, or one that is not there, is answered as one with configurations is."""
+    inside = folder / "served"
+    inside.mkdir()
+    (folder / "nothing").mkdir()
+    (inside / "empty").symlink_to(folder / "nothing")
+    assert "is not below the folder that is served" in refusal(call(inside, tool, configs=[named]))
+
+
+@pytest.mark.parametrize("open_to_all", ["top.yaml", "base.yaml"])
+def test_a_configuration_that_everybody_may_write_is_not_started(folder: Path, open_to_all: str) -> None:
+    """Nor one that extends such a file: it names a program."""
+    (folder / "top.yaml").write_text("extends: base.yaml\n", encoding="utf-8")
+    (folder / "base.yaml").write_text("command: ['true']\n", encoding="utf-8")
+    (folder / open_to_all).chmod(0o666)
+    said = refusal(call(folder, "run_parallel_pipeline", configs=["top.yaml"]))
+    assert said.startswith(f"'{open_to_all}' may have been written by somebody else")
+    assert {path.name for path in (folder / "runs").iterdir()} == {RUN, OLDER}
+
+
 @pytest.mark.parametrize("generation", GENERATIONS)
 def test_runs_are_resources(folder: Path, generation: str) -> None:
     """The list, a run, a report; the first names the others' runs."""

@@ -192,6 +192,46 @@ def test_a_run_that_cannot_be_read_is_counted(folder: RunsFolder) -> None:
     assert told["parallel_ml_run_info", f"night,{RUN}"] == 1
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"epoch": "<b>", "epochs": [1], "val_loss": 1},
+        {"epoch": 10**400, "val_loss": 1, "acc": 10**400},
+        {"epoch": 1, "val_loss": 1, "acc": None, "nonfinite": {"acc": ["nan"]}},
+    ],
+)
+def test_a_program_that_writes_odd_metrics_spoils_nothing(folder: RunsFolder, told: dict[str, Any]) -> None:
+    """What is no number of its line is left out, and all else is told."""
+    RunLayout(folder.path / RUN).job("job0").metrics.write_text(json.dumps(told) + "\n", encoding="utf-8")
+    found = samples(render(folder, environ={}, now=ENDED))
+    assert found["parallel_ml_runs_unreadable", ""] == 0
+    assert found["parallel_ml_job_metric", f"job0,val_loss,{RUN}"] == 1
+    assert [name for name, labels in found if "acc" in labels.split(",")] == []
+
+
+@pytest.mark.parametrize("plan", [[1, 2], {"notes": 5}, "x"])
+def test_a_plan_that_is_none_spoils_nothing(folder: RunsFolder, plan: object) -> None:
+    """The run is told of by what its events say."""
+    RunLayout(folder.path / RUN).plan.write_text(json.dumps(plan), encoding="utf-8")
+    found = samples(render(folder, environ={}, now=ENDED))
+    assert found["parallel_ml_run_info", f"night,{RUN}"] == 1
+
+
+def test_a_run_that_makes_no_sense_is_counted(folder: RunsFolder) -> None:
+    """The others are told of: here an event tells a time that is none, which only the telling shows."""
+    odd = folder.path / "20260101-120001-3fa9"
+    shutil.copytree(folder.path / RUN, odd)
+    (odd / "state.json").unlink(missing_ok=True)
+    events = (odd / "events.jsonl").read_text(encoding="utf-8").replace(RUN, odd.name)
+    changed = re.sub(r'"accumulation": ?1', '"accumulation":"one"', events)
+    assert changed != events
+    (odd / "events.jsonl").write_text(changed, encoding="utf-8")
+    os.utime(odd / "events.jsonl", (ENDED, ENDED))
+    told = samples(render(folder, environ={}, now=ENDED))
+    assert told["parallel_ml_runs_unreadable", ""] == 1
+    assert told["parallel_ml_run_info", f"night,{RUN}"] == 1
+
+
 def test_the_file_for_node_exporter_is_replaced_at_once(folder: RunsFolder, tmp_path: Path) -> None:
     """Nothing but the file is left in the folder, which the exporter may read at any moment."""
     target = tmp_path / "textfile" / "parallel_ml.prom"
@@ -200,6 +240,19 @@ def test_the_file_for_node_exporter_is_replaced_at_once(folder: RunsFolder, tmp_
     assert main(["--runs-dir", str(folder.path), "metrics", "--output", str(target)]) == 0
     assert "parallel_ml_build_info" in names(target.read_text(encoding="utf-8"))
     assert list(target.parent.iterdir()) == [target]
+
+
+@pytest.mark.parametrize(("name", "warned"), [("parallel_ml.prom", False), ("parallel_ml.txt", True)])
+def test_a_file_that_node_exporter_would_not_read_is_warned_of(
+    folder: RunsFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, *, warned: bool
+) -> None:
+    """It is written all the same: something else may read it."""
+    target = tmp_path / name
+    assert main(["--runs-dir", str(folder.path), "metrics", "--output", str(target)]) == 0
+    assert "parallel_ml_build_info" in names(target.read_text(encoding="utf-8"))
+    assert [line.partition(",")[0] for line in capsys.readouterr().err.splitlines()] == (
+        ["warning: node_exporter reads only files named *.prom"] if warned else []
+    )
 
 
 def test_every_asks_for_a_file(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,14 +9,13 @@ from functools import lru_cache
 from parallel_ml.adapters.cli.table import Column, Note
 from parallel_ml.adapters.cli.text import ago, number, safe
 from parallel_ml.core.comparison import finite
-from parallel_ml.core.status import JobStatus, RunStatus
+from parallel_ml.core.status import FINISHED, JobStatus, RunStatus
 from parallel_ml.core.units import MIB, format_duration, format_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-FINISHED = frozenset({"completed", "failed", "stopped"})
 WORDS = ("starting", "running", "paused", "stopping", "retrying", "pending", "completed", "stopped", "failed")
 """The states in the order in which they are counted."""
 _AS_SHOWN = {"train_loss": "loss", "train_accuracy": "accuracy"}

@@ -6,9 +6,10 @@ import sys
 
 from parallel_ml.adapters.cli import screen
 from parallel_ml.adapters.cli.arguments import add_json, examples, program
-from parallel_ml.adapters.cli.cells import FINISHED, counts
+from parallel_ml.adapters.cli.cells import counts
 from parallel_ml.adapters.cli.table import Column, draw
 from parallel_ml.adapters.cli.text import ago, safe
+from parallel_ml.core.status import FINISHED
 from parallel_ml.runtime.client import UNREADABLE, list_runs
 
 TYPE_CHECKING = False

@@ -8,8 +8,8 @@ from collections import deque
 
 from parallel_ml.adapters.cli import screen
 from parallel_ml.adapters.cli.arguments import add_json, add_run, at_least_one, examples
-from parallel_ml.adapters.cli.cells import FINISHED
 from parallel_ml.adapters.cli.text import cell_width, safe, shorten
+from parallel_ml.core.status import FINISHED
 from parallel_ml.errors import UsageError
 from parallel_ml.runtime.client import RunClient
 

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from parallel_ml.adapters.cli.arguments import examples
+from parallel_ml.adapters.cli.text import safe
 from parallel_ml.adapters.prometheus import render
 from parallel_ml.core.units import parse_duration
 from parallel_ml.errors import UsageError
@@ -39,6 +40,8 @@ def run(args: argparse.Namespace) -> int:
     every_s = _seconds(args.every)
     if every_s is not None and args.output is None:
         raise UsageError("--every replaces a file", "say which: --output FILE")
+    if args.output is not None and not args.output.endswith(".prom"):
+        print(f"warning: node_exporter reads only files named *.prom, not {safe(args.output)}", file=sys.stderr)
     while True:
         _tell(folder, args.output)
         if every_s is None:

@@ -7,9 +7,8 @@ import sys
 
 from parallel_ml.adapters.cli import asking, screen
 from parallel_ml.adapters.cli.arguments import add_json, add_run, examples
-from parallel_ml.adapters.cli.cells import FINISHED
 from parallel_ml.adapters.cli.text import safe
-from parallel_ml.core.status import JobStatus
+from parallel_ml.core.status import FINISHED, JobStatus
 from parallel_ml.runtime.client import RunClient
 
 

@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="a further name of this server, of a proxy say",
+        help="a further name of this server, that of a proxy say; believed with any port",
     )
     add_json(parser, "the address")
     examples(parser, "serve", "serve --port 9000 --root experiments")
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     missing = next((name for name in _NEEDED if find_spec(name) is None), None)
     if missing is not None:
         raise MissingPackage(missing, "serve", "serve")
-    from parallel_ml.adapters.web.server import listen, make_server  # noqa: PLC0415 - an extra, and heavy
+    from parallel_ml.adapters.web.server import allow_files, listen, make_server  # noqa: PLC0415 - an extra, and heavy
     from parallel_ml.adapters.web.settings import ServerSettings, own_names  # noqa: PLC0415
     from parallel_ml.adapters.web.token import VARIABLE, read_token  # noqa: PLC0415
 
@@ -55,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
     if not root.is_dir():
         raise UsageError(f"the root {args.root} is no folder")
     token, source = read_token(os.environ)
+    allow_files()
     listening = listen(args.host, args.port)
     with listening:
         settings = ServerSettings(
@@ -64,7 +65,8 @@ def run(args: argparse.Namespace) -> int:
             host=args.host,
             port=listening.getsockname()[1],
             environ={name: value for name, value in os.environ.items() if name != VARIABLE},
-            names=own_names(args.host) | {name.lower() for name in args.allow_host},
+            names=own_names(args.host),
+            proxy_names=frozenset(name.lower().strip("[]") for name in args.allow_host),
         )
         _announce(settings, source, as_json=args.json)
         make_server(settings).run(sockets=[listening])

@@ -6,8 +6,9 @@ import sys
 
 from parallel_ml.adapters.cli import asking, screen
 from parallel_ml.adapters.cli.arguments import add_json, add_run, examples
-from parallel_ml.adapters.cli.cells import FINISHED, why
+from parallel_ml.adapters.cli.cells import why
 from parallel_ml.adapters.cli.text import safe
+from parallel_ml.core.status import FINISHED
 from parallel_ml.runtime.client import RunClient
 
 TYPE_CHECKING = False

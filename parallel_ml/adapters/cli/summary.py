@@ -24,7 +24,7 @@ from parallel_ml.adapters.cli.differences import WIDEST, configs_of, difference_
 from parallel_ml.adapters.cli.table import Column, draw
 from parallel_ml.adapters.cli.text import cell_width, number, safe
 from parallel_ml.core.comparison import best_epoch, best_job, measure_of
-from parallel_ml.core.differences import Rows, differences
+from parallel_ml.core.differences import Rows, differences, shortened
 from parallel_ml.core.status import JobResult, JobStatus, RunStatus
 from parallel_ml.core.units import format_duration
 from parallel_ml.monitor.last_errors import last_errors
@@ -60,8 +60,9 @@ def result_lines(status: RunStatus, results: Sequence[JobResult], width: int | N
     jobs = [job for job, _ in shown]
     table = _table(shown, epochs_found, measure.title, best)
     configs = configs_of(jobs)
-    lines, told = _laid_out(table, differences(configs, [column.title for column in table]), shown, width)
-    block = [] if told else ["", *difference_lines(jobs, differences(configs), best, width)]
+    beside = shortened(differences(configs, [column.title for column in table]))
+    lines, told = _laid_out(table, beside, shown, width)
+    block = [] if told else ["", *difference_lines(jobs, shortened(differences(configs)), best, width)]
     rows, below = lines[: len(jobs) + 1], lines[len(jobs) + 1 :]
     return [*rows, *_more(status.jobs, jobs), *mark, *below, *block, *_recoveries(jobs), *_failures(status)]
 

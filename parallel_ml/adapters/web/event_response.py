@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from parallel_ml.adapters.web.json_response import as_json
 from parallel_ml.adapters.web.problems import Problem
-from parallel_ml.adapters.web.streams import Dropped
+from parallel_ml.adapters.web.streams import Dropped, end
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -29,7 +29,7 @@ class EventResponse(Response):
     media_type = "text/event-stream"
 
     def __init__(self, messages: AsyncGenerator[dict[str, Any] | None, None], server: Parts) -> None:
-        """Send `messages`; None is a sign of life."""
+        """Send `messages`; None is a sign of life. The place among the server's streams is given back at the end."""
         super().__init__()
         self._messages, self._server = messages, server
         headers = (b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")
@@ -37,7 +37,6 @@ class EventResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - the interface
         """Send them."""
-        self._server.streams += 1
         sending = asyncio.ensure_future(self._send(send))
         leaving = asyncio.ensure_future(_until_it_leaves(receive))
         ending = asyncio.ensure_future(self._server.leaving.wait())
@@ -46,9 +45,8 @@ class EventResponse(Response):
         finally:
             self._server.streams -= 1
             for task in (sending, leaving, ending):
-                task.cancel()
                 with contextlib.suppress(asyncio.CancelledError, OSError):
-                    await task
+                    await end(task)
             await self._messages.aclose()
         if self._server.leaving.is_set():
             with contextlib.suppress(OSError, TimeoutError, asyncio.TimeoutError, RuntimeError):

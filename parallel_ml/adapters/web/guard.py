@@ -61,6 +61,8 @@ class Guard:
         except Problem as problem:
             await _refuse(problem, scope, receive, send)
             return
+        except _CutOffError:
+            return  # half a request is none, and nobody is there to be told
         await self._app(scope, receive, send if is_socket else _with_headers(send))
 
     def _check_names(self, headers: _Headers) -> None:
@@ -96,6 +98,10 @@ class Guard:
         _check_body(headers)
 
 
+class _CutOffError(Exception):
+    """The client left before its request was whole."""
+
+
 class _Headers:
     """The headers of a request."""
 
@@ -112,6 +118,11 @@ def is_token(given: str, token: str) -> bool:
     return hmac.compare_digest(given.encode("utf-8", "surrogatepass"), token.encode())
 
 
+def bearer(scope: Scope) -> str:
+    """Return what a request's `Authorization: Bearer` holds; nothing where it has another header, or several."""
+    return _bearer(_Headers(scope))
+
+
 def _bearer(headers: _Headers) -> str:
     values = headers.all("authorization")
     scheme, _, token = (values[0] if len(values) == 1 else "").partition(" ")
@@ -124,8 +135,7 @@ def _check_body(headers: _Headers) -> None:
     Raises:
         Problem: It is refused.
     """
-    lengths = headers.all("content-length")
-    length = int(lengths[0]) if lengths and lengths[0].isascii() and lengths[0].isdigit() else 0
+    length = _length(headers)
     if length > MAX_BODY_BYTES:
         raise _too_large()
     if not length and not headers.all("transfer-encoding"):
@@ -136,11 +146,18 @@ def _check_body(headers: _Headers) -> None:
         raise Problem(415, "not-json", "a body must be JSON", "send Content-Type: application/json")
 
 
+def _length(headers: _Headers) -> int:
+    """Return how long a body is said to be; 0 where nothing is said."""
+    lengths = headers.all("content-length")
+    return int(lengths[0]) if lengths and lengths[0].isascii() and lengths[0].isdigit() else 0
+
+
 async def _with_body(receive: Receive, headers: _Headers) -> Receive:
     """Return a `receive` that has the whole body already; nobody waits for it longer, or takes more, than is right.
 
     Raises:
-        Problem: It is too large, or too slow.
+        Problem: It is too large, too slow, or not as long as was said.
+        _CutOffError: The client left before its end.
     """
     if not (headers.all("content-length") or headers.all("transfer-encoding")):
         return receive
@@ -152,10 +169,14 @@ async def _with_body(receive: Receive, headers: _Headers) -> Receive:
             message = await asyncio.wait_for(receive(), max(0.0, left_s))
         except (TimeoutError, asyncio.TimeoutError):
             raise Problem(408, "too-slow", "the body did not come in time") from None
+        if message["type"] == "http.disconnect":
+            raise _CutOffError
         body += message.get("body", b"")
         more = message.get("more_body", False)
         if len(body) > MAX_BODY_BYTES:
             raise _too_large()
+    if not headers.all("transfer-encoding") and len(body) != _length(headers):
+        raise Problem(400, "cut-off", "the body is not as long as its Content-Length says")
     whole: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receiving() -> Message:

@@ -9,10 +9,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from parallel_ml.adapters.web.parts import Parts
 from parallel_ml.adapters.web.problems import not_found
+from parallel_ml.config.kept import read_config
 from parallel_ml.store.layout import JobLayout, RunLayout
 
 MOST_FILES = 10_000
@@ -38,11 +37,7 @@ def configs_of(server: Parts, run: str, most: int) -> dict[str, dict[str, Any]]:
         names, layout = client.job_names[:most], RunLayout(client.dir)
     found: dict[str, dict[str, Any]] = {}
     for name in names:
-        try:
-            told = yaml.safe_load(layout.job(name).source.read_text(encoding="utf-8"))
-        except (OSError, UnicodeError, yaml.YAMLError):
-            continue
-        if isinstance(told, dict):
+        if told := read_config(layout.job(name).dir):
             found[name] = told
     return found
 

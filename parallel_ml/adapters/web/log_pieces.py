@@ -10,6 +10,7 @@ from typing import Any
 
 from parallel_ml.adapters.web.problems import Problem
 from parallel_ml.monitor.follow import LogFollower, LogPlace, last_log_lines, parse_line
+from parallel_ml.store.files import open_stream
 from parallel_ml.store.layout import JobLayout
 
 _HEAD_BYTES = 64
@@ -44,7 +45,7 @@ def read_piece(files: JobLayout, after: str | None, tail: int | None, most_bytes
 def _end(files: JobLayout) -> LogPlace | None:
     """Return the place behind the last whole line of the log; None where there is none."""
     try:
-        with files.log.open("rb") as stream:
+        with open_stream(files.log, links=False) as stream:
             look = os.fstat(stream.fileno())
             begin = max(0, look.st_size - _LONGEST_LINE)
             stream.seek(begin)
@@ -69,7 +70,7 @@ def _place(text: str) -> LogPlace:
     try:
         inode, head, offset, passed = json.loads(base64.urlsafe_b64decode(text.encode("ascii")))
         place = int(inode), head.encode("latin-1"), int(offset), int(passed)
-    except (ValueError, TypeError, AttributeError, RecursionError, binascii.Error):
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError, binascii.Error):
         raise Problem(422, "unknown-place", "`after` is none of this server's", "begin without it") from None
     if min(place[2:]) < 0 or max(place[0], *place[2:]) >= 1 << 62 or len(place[1]) > _HEAD_BYTES:
         raise Problem(422, "unknown-place", "`after` is none of this server's", "begin without it")

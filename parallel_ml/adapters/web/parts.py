@@ -82,7 +82,7 @@ JobName = Annotated[str, Path(pattern=JOB_NAME, description="The name of a job")
 TaskId = Annotated[str, Path(pattern=TASK_ID, description="The id of a task: `RUN~JOB`, or a run with one job alone")]
 
 _PROBLEMS = {
-    400: "The body is no JSON",
+    400: "The body is no JSON, or not as long as was said",
     401: "The token is missing or wrong",
     403: "A foreign page asks",
     404: "There is no such thing",

@@ -23,6 +23,7 @@ class ServerSettings:
         host: The address that is listened on.
         port: The port.
         names: Names that requests may call the server by, beside those of the loopback.
+        proxy_names: Names that others give it, who listen on ports of their own.
         environ: The environment of the jobs.
     """
 
@@ -32,6 +33,7 @@ class ServerSettings:
     host: str = "127.0.0.1"
     port: int = 0
     names: frozenset[str] = frozenset()
+    proxy_names: frozenset[str] = frozenset()
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
 
     @property
@@ -46,6 +48,8 @@ class ServerSettings:
         takes a name: a numeric address is believed where the server listens on more than the loopback.
         """
         name, port = split_host(host)
+        if name in self.proxy_names and port != -1:
+            return True
         if port != self.port:
             return False
         return name in LOOPBACK_NAMES or name in self.names or (self.is_open and _is_address(name))
@@ -78,6 +82,7 @@ def split_host(host: str) -> tuple[str, int]:
     if not colon:
         name = host
     number = 80 if not colon else int(port) if port.isascii() and port.isdigit() and len(port) < 6 else -1
+    number = number if number < 65536 else -1
     return name.lower().removeprefix("[").removesuffix("]"), number
 
 

@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol with a limit that it lacks: a request whose head does not come is not waited for."""
+"""uvicorn's HTTP protocol with limits that it lacks: of connections, and of waiting for a request's head."""
 
 from __future__ import annotations
 
@@ -7,17 +7,23 @@ import asyncio
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEAD_S = 15.0
+MOST_CONNECTIONS = 600
+"""Idle ones and WebSockets included; whoever comes on top is cut off at once: file descriptors must not run out."""
 
 
 class PromptProtocol(H11Protocol):
-    """Closes a connection whose next request is not there, line and headers, within `HEAD_S`."""
+    """Closes a connection that is one too many, or whose next request, line and headers, is not there in `HEAD_S`."""
 
     _patience: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""
+        too_many = len(self.connections) >= MOST_CONNECTIONS
         super().connection_made(transport)
-        self._wait()
+        if too_many:
+            transport.abort()
+        else:
+            self._wait()
 
     def handle_events(self) -> None:
         """Take what has come in; a request that is whole is not waited for any more."""

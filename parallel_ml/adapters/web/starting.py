@@ -10,10 +10,12 @@ from typing import Any
 
 import yaml
 
+from parallel_ml.adapters.confined import MUST_BE_YOURS, first_foreign, on_the_way
 from parallel_ml.adapters.web.parts import Parts
-from parallel_ml.adapters.web.paths import check_owned, inside
-from parallel_ml.adapters.web.problems import not_found
-from parallel_ml.config.loading import find_sources
+from parallel_ml.adapters.web.paths import inside
+from parallel_ml.adapters.web.problems import Problem, not_found
+from parallel_ml.adapters.web.settings import ServerSettings
+from parallel_ml.config.loading import Source, find_sources
 from parallel_ml.core.status import RunStatus
 from parallel_ml.errors import ConfigError, ConfigProblem
 from parallel_ml.runtime.executor import ParallelMLExecutor
@@ -28,7 +30,7 @@ def start(
         Problem: One is not there, lies elsewhere, or may be somebody else's.
         ConfigError, PlacementError, UsageError, BackendError, StoreError: Nothing was started.
     """
-    return _start(server, _checked(server.settings.root, configs), name=name, max_parallel=max_parallel, gpus=gpus)
+    return _start(server, _checked(server.settings, configs), name=name, max_parallel=max_parallel, gpus=gpus)
 
 
 def start_written(server: Parts, config: Mapping[str, Any]) -> RunStatus:
@@ -57,18 +59,23 @@ def _start(server: Parts, configs: Sequence[str], **options: Any) -> RunStatus:
         return executor.detach()
 
 
-def _checked(root: Path, configs: Sequence[str]) -> list[str]:
+def _checked(settings: ServerSettings, configs: Sequence[str]) -> list[str]:
     """Return the files that are meant, each inside the root, the links of folders and globs followed as well."""
-    files: list[str] = []
+    root = settings.root
+    files: list[Source] = []
     for named in configs:
         literal = inside(root, named)
+        for path in on_the_way(named, root):
+            inside(root, str(path))
         for found in find_sources(str(literal) if literal.exists() else named, root):
             if isinstance(found, ConfigProblem):
                 raise not_found(f"{named[:200]!r}: {found.message}", found.hint)
-            path = inside(root, str(found.path))
-            check_owned(path, os.path.relpath(found.path, root))
-            files.append(os.path.relpath(path, root))
-    return files
+            files.append(Source(inside(root, str(found.path)), found.shown))
+    foreign = first_foreign(files, settings.environ)
+    if foreign is not None:
+        what = f"{os.path.relpath(foreign, root)[:200]} may have been written by somebody else"
+        raise Problem(403, "not-yours", what, MUST_BE_YOURS)
+    return [os.path.relpath(one.path, root) for one in files]
 
 
 def _literal(value: Any) -> Any:

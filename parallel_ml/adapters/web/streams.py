@@ -156,3 +156,11 @@ def read_id(text: str) -> dict[str, str]:
     if not pairs or len(pairs) > MOST_RUNS or not all(run and place for run, _, place in pairs):
         raise Problem(409, "unknown-event", "Last-Event-ID is none of this server's", "begin without it")
     return {run: place for run, _, place in pairs}
+
+
+async def end(task: asyncio.Future[Any]) -> None:
+    """Cancel a task and wait for its end; again where the first time is lost, as in `wait_for` before Python 3.12."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=0.1)
+    task.result()

@@ -8,7 +8,7 @@ import pytest
 
 from parallel_ml.adapters.cli.cells import own_metrics, time_left
 from parallel_ml.adapters.cli.list import run_lines
-from parallel_ml.adapters.cli.status import status_lines
+from parallel_ml.adapters.cli.status_lines import status_lines
 from parallel_ml.adapters.cli.stop import ending
 from parallel_ml.adapters.cli.text import cell_width, safe
 

@@ -96,6 +96,28 @@ def test_a_sampler_that_fails_gives_up_and_hurts_nothing(
     assert [record.message for record in caplog.records] == ["sampling what jobs take failed, and is given up"]
 
 
+@pytest.mark.timeout(20)
+def test_a_fifo_in_place_of_the_samples_holds_nobody_up(
+    tmp_path: Path, files: AttemptLayout, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The job goes without; the others are sampled."""
+    os.mkfifo(files.samples)
+    Sampler(RunLayout(tmp_path), lambda: ()).poll([job()])
+    assert files.samples.is_fifo()
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("line", ["[" * 100_000 + "]" * 100_000, '{"memory_peak_mb": "x", "energy_wh": [1]}'])
+def test_an_odd_last_sample_is_passed_over(
+    tmp_path: Path, files: AttemptLayout, caplog: pytest.LogCaptureFixture, line: str
+) -> None:
+    """A supervisor that takes over begins anew with the job, and gives up nobody."""
+    files.samples.write_text(line + "\n", encoding="utf-8")
+    Sampler(RunLayout(tmp_path), lambda: ()).poll([job()])
+    assert files.samples.read_bytes().count(b"\n") == 2
+    assert caplog.records == []
+
+
 def test_a_file_of_samples_stays_small_and_covers_all_of_the_run(
     tmp_path: Path, files: AttemptLayout, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -199,6 +199,29 @@ def test_a_secret_of_a_channel_that_a_job_printed_is_not_passed_on(make_run: Mak
         assert PRINTED not in written(report_of(made, secrets=[PRINTED]), form)
 
 
+@pytest.mark.parametrize(("language", "told"), [("en", "told a metric"), ("zh", "报告指标的不足两个")])
+def test_completed_jobs_without_a_metric_are_not_called_too_few(make_run: MakeRun, language: str, told: str) -> None:
+    """What is missing is what they could be compared by, which has no row beside what differed either."""
+    other = "model_training: {learning_rate: 0.2}\n"
+    text = written(report_of(make_run(Made("one"), Made("two", config=other))), "md", language)
+    assert told in text
+    assert label("no_winner", language) not in text
+    assert label("best", language, metric=label("val accuracy", language)) not in text
+
+
+def test_long_values_that_differ_do_so_in_every_form(make_run: MakeRun) -> None:
+    """As short as a table needs it, whole for programs."""
+    command = "command: [python, /home/someone/experiments/replay.py, --lr, {}]\n"
+    made = make_run(Made("one", config=command.format(0.11)), Made("two", config=command.format(0.12)))
+    for form in ("html", "md"):
+        text = written(report_of(made), form)
+        assert all(f"… --lr {value}" in text.replace("\\", "") for value in ("0.11", "0.12"))
+    told = json.loads(written(report_of(made), "json"))["differences"]["command"]
+    assert told == {
+        name: f"python /home/someone/experiments/replay.py --lr {lr}" for name, lr in (("one", 0.11), ("two", 0.12))
+    }
+
+
 def test_a_report_is_in_chinese(layout: RunLayout) -> None:
     """Titles, states and causes."""
     page = written(report_of(layout), "html", "zh")

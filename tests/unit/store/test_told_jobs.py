@@ -102,6 +102,42 @@ def test_finished_jobs_are_told_from_the_cache_as_from_their_files(show: Show, t
     store.close()
 
 
+def test_programs_are_told_the_same_as_text(tmp_path: Path) -> None:
+    """Whichever jobs are ready, each time, wherever the run is; with its jobs in their order."""
+    layout, store = finished(tmp_path / 'a "folder" {0} 四')
+    for name in NAMES[:2]:
+        text = '{"epoch": 2, "train_loss": 0.5, "note": "\\u2028 {0} \\t,"}\n'
+        layout.job(name).metrics.write_text(text, encoding="utf-8")
+    for _ in range(2):
+        view = RunView(layout)
+        assert json.loads(view.status_json()[1]) == view.status().to_dict()
+        store.add([ev.JobQueued(NAMES[0], "again", afresh=True), ev.JobFinished(NAMES[0], JobState.SUCCEEDED)], 3.5)
+        store.flush()
+        store.snapshot(0.0, at_once=True)
+        view.refresh()
+        assert json.loads(view.status_json()[1]) == view.status().to_dict()
+    store.close()
+
+
+def test_what_programs_are_told_is_taken_from_the_cache(tmp_path: Path) -> None:
+    """As text, until a file is touched; a figure that JSON has no name for is an error as it is elsewhere."""
+    layout, store = finished(tmp_path)
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        RunView(layout).status_json()
+    for name in NAMES[:2]:
+        layout.job(name).metrics.write_text('{"epoch": 2}\n')
+    store.close()
+    layout.state.unlink()
+    store = RunStore(layout)
+    store.snapshot(0.0, at_once=True)
+    cache = layout.state.read_bytes()
+    layout.state.write_bytes(cache.replace(b'"test_accuracy":0.9', b'"test_accuracy":0.8'))
+    assert '"test_accuracy":0.8' in RunView(layout).status_json()[1]
+    os.utime(layout.job(NAMES[0]).metrics)
+    assert '"test_accuracy": 0.9' in RunView(layout).status_json()[1]
+    store.close()
+
+
 def test_what_is_ready_is_told_until_a_file_is_touched(tmp_path: Path) -> None:
     """The cache is believed as long as nothing says otherwise: that is what makes it quick."""
     layout, store = finished(tmp_path)
@@ -170,6 +206,10 @@ def test_a_damaged_cache_is_told_by_the_log(data: st.DataObject) -> None:
         )
         layout.state.write_bytes(damaged)
         assert told(layout) == whole
+        view = RunView(layout)
+        for name in NAMES[:2]:
+            layout.job(name).metrics.unlink()
+        assert json.loads(view.status_json()[1]) == view.status().to_dict()
         store.close()
 
 

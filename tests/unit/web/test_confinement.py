@@ -94,6 +94,28 @@ def test_a_configuration_that_everybody_may_write_is_not_started(served: Served)
     assert served.client.post("/api/v1/runs", json={"configs": ["open.yaml"]}).status_code == 403
 
 
+@pytest.mark.parametrize("extends", ["base.yaml", "[middle.yaml]"])
+def test_what_a_configuration_extends_must_be_the_users_own_too(served: Served, extends: str) -> None:
+    """The program may stand in a file of which another is only laid on top."""
+    root = served.settings.root
+    (root / "top.yaml").write_text(f"extends: {extends}\n", encoding="utf-8")
+    (root / "middle.yaml").write_text("extends: base.yaml\n", encoding="utf-8")
+    (root / "base.yaml").write_text(CONFIG, encoding="utf-8")
+    (root / "base.yaml").chmod(0o666)
+    answer = served.client.post("/api/v1/runs", json={"configs": ["top.yaml"]})
+    assert (answer.status_code, answer.json()["type"]) == (403, "urn:parallel-ml:problem:not-yours")
+    assert "base.yaml" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "named", ["folder", "fold*", "folder/*.yaml", "fold*/*.yaml", "fold*/no.yaml", "folder/no.yaml"]
+)
+def test_what_is_there_outside_the_root_is_not_told(served: Served, named: str) -> None:
+    """The answer is the same for what is there and for what is not."""
+    answer = served.client.post("/api/v1/runs", json={"configs": [named]})
+    assert (answer.status_code, answer.json()["type"]) == (422, "urn:parallel-ml:problem:outside")
+
+
 @pytest.mark.parametrize(
     "body", [{"configs": [{"command": ["sh"]}]}, {"configs": ["a.yaml"], "command": ["sh"]}, {"configs": []}]
 )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
+import logging
+import resource
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +17,12 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from parallel_ml.adapters.web import guard, slow_clients
+from parallel_ml.adapters.web.guard import Guard
 from parallel_ml.adapters.web.parts import MOST_STRANGERS
 from parallel_ml.adapters.web.routes import sockets
+from parallel_ml.adapters.web.server import NEEDED_FILES, allow_files
 from tests.process.conftest import until
-from tests.unit.web.serving import TOKEN, Served, serving, settings_in
+from tests.unit.web.serving import RUN, TOKEN, Served, serving, settings_in
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -183,6 +188,72 @@ def test_a_body_that_does_not_come_is_not_waited_for(server: Served, monkeypatch
     assert sent(server, "POST /api/v1/runs HTTP/1.1", *lines, "Content-Length: 9", body=b"{")[0] == 408
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        [{"type": "http.disconnect"}],
+        [{"type": "http.request", "body": b'{"job"', "more_body": True}, {"type": "http.disconnect"}],
+        [{"type": "http.request", "body": b'{"job"', "more_body": False}],
+    ],
+    ids=["nothing", "a-part", "too-short"],
+)
+def test_a_request_whose_body_is_cut_off_is_not_carried_out(tmp_path: Path, told: list[dict[str, Any]]) -> None:
+    """Half of `stop this job` would be `stop the run`."""
+    carried_out: list[Any] = []
+    messages = iter(told)
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        carried_out.append(scope)
+
+    async def receive() -> Any:
+        return next(messages)
+
+    async def send(message: Any) -> None:
+        pass
+
+    length = ("content-length", "14"), ("content-type", "application/json")
+    pairs = [("host", "localhost:80"), ("authorization", f"Bearer {TOKEN}"), *length]
+    headers = [(name.encode(), value.encode()) for name, value in pairs]
+    scope = {"type": "http", "method": "POST", "path": f"/api/v1/runs/{RUN}/stop", "headers": headers}
+    asyncio.run(Guard(application, settings_in(tmp_path, port=80))(scope, receive, send))
+    assert not carried_out
+
+
+def test_one_connection_too_many_is_cut_off_at_once(
+    serve: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that are there go on; where one of them leaves, the next is let in."""
+    monkeypatch.setattr(slow_clients, "MOST_CONNECTIONS", 1)
+    port = serve().port
+    with socket.create_connection(("127.0.0.1", port), 20) as first:
+        with socket.create_connection(("127.0.0.1", port), 10) as second, contextlib.suppress(ConnectionResetError):
+            assert second.recv(1) == b""
+        first.sendall(f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
+        assert first.recv(12) == b"HTTP/1.1 200"
+
+    def let_in() -> bool:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 10) as third:
+            third.sendall(f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
+            return third.recv(12) == b"HTTP/1.1 200"
+        return False
+
+    until(let_in, "a place")
+
+
+def test_the_limit_of_open_files_is_raised_to_what_is_needed() -> None:
+    """As far as the system lets it; one that is higher stays."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (NEEDED_FILES - 1, limits[1]))
+        allow_files()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (NEEDED_FILES, limits[1])
+        resource.setrlimit(resource.RLIMIT_NOFILE, (NEEDED_FILES + 1, limits[1]))
+        allow_files()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (NEEDED_FILES + 1, limits[1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
 @pytest.mark.parametrize("begin", [b"", b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: "])
 def test_a_request_that_does_not_come_is_not_waited_for(
     server: Served, monkeypatch: pytest.MonkeyPatch, begin: bytes
@@ -210,11 +281,15 @@ def test_a_head_without_end_is_refused(server: Served) -> None:
     ("headers", "status"),
     [({"Origin": "http://evil.example"}, 403), ({"Origin": "http://127.0.0.1:1"}, 403), ({"Origin": "null"}, 403)],
 )
-def test_a_foreign_page_opens_no_websocket(server: Served, headers: dict[str, str], status: int) -> None:
-    """A browser asks nobody before it does; the server must."""
+def test_a_foreign_page_opens_no_websocket(
+    server: Served, headers: dict[str, str], status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A browser asks nobody before it does; the server must, and says nothing of it in its own log."""
     with pytest.raises(InvalidStatus) as refused:
         socket_to(server, additional_headers={**headers, **BEARER})
     assert refused.value.response.status_code == status
+    assert server.client.get("/").status_code == 200  # what the refusal leaves to be done is done
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 def test_a_foreign_name_opens_no_websocket(server: Served) -> None:
@@ -236,6 +311,7 @@ def test_a_foreign_name_opens_no_websocket(server: Served) -> None:
     "options",
     [
         {"additional_headers": {"Authorization": "Bearer wrong"}},
+        {"additional_headers": {"Authorization": f"Basic {TOKEN}"}},
         {"subprotocols": ["parallel-ml", "parallel-ml.token.wrong"]},
     ],
 )
@@ -265,12 +341,13 @@ def test_a_websocket_that_says_nothing_is_closed(server: Served, monkeypatch: py
 
 
 def test_only_some_websockets_may_keep_the_server_waiting(server: Served) -> None:
-    """Those that are open without having said the token; with one more there is none until one of them is gone."""
+    """Those that are open without having said the token; with one more there is none, but for who brings the token."""
     with contextlib.ExitStack() as stack:
         for _ in range(MOST_STRANGERS):
             stack.enter_context(socket_to(server))
         with pytest.raises(InvalidStatus):
             socket_to(server)
+        assert json.loads(stack.enter_context(socket_to(server, additional_headers=BEARER)).recv(20))["type"] == "hello"
     until(lambda: server.parts.strangers == 0, "the end of the strangers")
     with socket_to(server) as connection:
         assert connection.subprotocol is None
@@ -301,3 +378,11 @@ def test_a_server_for_others_answers_to_addresses_and_known_names(tmp_path: Path
     assert settings.is_open
     assert all(settings.is_called(host) for host in ("gpu.lan", "GPU.lan:80", "10.0.0.5", "localhost", "[fe80::1]:80"))
     assert not any(settings.is_called(host) for host in ("evil.example", "gpu.lan:81", "gpu.lan.evil.example", ""))
+
+
+def test_the_name_of_a_proxy_is_believed_with_any_port(tmp_path: Path) -> None:
+    """The proxy listens on one of its own; the server's own names still need the server's port."""
+    settings = settings_in(tmp_path, port=8765, proxy_names=frozenset({"ml.lan"}))
+    assert all(settings.is_called(host) for host in ("ml.lan", "ML.lan:443", "ml.lan:8443", "localhost:8765"))
+    wrong = ("localhost", "localhost:443", "ml.lan:x", "ml.lan:99999", "evil.example", "ml.lan.evil.example")
+    assert not any(settings.is_called(host) for host in wrong)

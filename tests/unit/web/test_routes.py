@@ -135,7 +135,10 @@ def test_a_log_is_followed_from_its_end(served: Served, script: MakeScript) -> N
     assert got(served, f"/api/v1/runs/{RUN}/jobs/one/logs?after={told['next']}", schemas.LogPiece)["lines"] == []
 
 
-@pytest.mark.parametrize("after", ["x", "bnVsbA==", "WzEsMl0=", "WzEsIiIsLTEsMF0=", "WzEsIiIsMWUzMCwwXQ==", "[]"])
+@pytest.mark.parametrize(
+    "after",
+    ["x", "bnVsbA==", "WzEsMl0=", "WzEsIiIsLTEsMF0=", "WzEsIiIsMWUzMCwwXQ==", "[]", "W0luZmluaXR5LCIiLDAsMF0="],
+)
 def test_a_place_in_no_log_is_refused(served: Served, script: MakeScript, after: str) -> None:
     """Whatever it says: it is text of somebody else."""
     script("one")

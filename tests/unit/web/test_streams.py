@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from websockets.sync.client import connect
 from parallel_ml.adapters.web import event_response, streams
 from parallel_ml.adapters.web.followers import Follower, Followers
 from parallel_ml.adapters.web.parts import MOST_SLOW
+from parallel_ml.adapters.web.routes import events
 from parallel_ml.adapters.web.streams import Dropped, Stream
 from parallel_ml.runtime.client import RunClient
 from parallel_ml.runtime.run_tail import BEGINNING, News
@@ -214,6 +216,24 @@ def test_a_client_that_does_not_read_is_cut_off(
         until(lambda: served.parts.streams == 1, "the end of the deaf one's stream")
         run.epoch("one", 1500)
         assert epochs(told, 1)[0]["epoch"] == 1500
+
+
+def test_streams_that_begin_at_once_keep_to_their_bound(
+    served: Served, script: MakeScript, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each takes its place before it waits for anything, and gives it back."""
+    script()
+    monkeypatch.setattr(events, "MOST_STREAMS", 3)
+    head = f"GET /api/v1/runs/{RUN}/events HTTP/1.1\r\nHost: 127.0.0.1:{served.port}\r\nAuthorization: Bearer {TOKEN}"
+    with contextlib.ExitStack() as stack:
+        many = [stack.enter_context(socket.create_connection(("127.0.0.1", served.port), 20)) for _ in range(12)]
+        for one in many:
+            one.sendall(f"{head}\r\n\r\n".encode())
+        statuses = [one.recv(12, socket.MSG_WAITALL)[9:] for one in many]
+    assert sorted(statuses) == [b"200"] * 3 + [b"503"] * 9
+    until(lambda: served.parts.streams == 0, "the streams' end")
+    assert served.client.get("/api/v1/runs/20990101-120000-3fa9/events").status_code == 404
+    assert served.parts.streams == 0
 
 
 def test_too_many_slow_requests_are_refused(served: Served, script: MakeScript) -> None:

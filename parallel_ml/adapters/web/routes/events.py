@@ -45,9 +45,14 @@ async def _answer(server: Parts, run: str | None, last_id: str | None) -> EventR
         read_id(last_id)
     if server.streams >= MOST_STREAMS:
         raise Problem(503, "too-many", "too many clients are told of news already", "try again later")
-    stream = Stream(server.followers, None if run else server.watch, run)
-    messages = stream.messages(last_id)
-    first = await anext(messages)
+    server.streams += 1  # before anything is waited for: others come meanwhile
+    try:
+        stream = Stream(server.followers, None if run else server.watch, run)
+        messages = stream.messages(last_id)
+        first = await anext(messages)
+    except BaseException:
+        server.streams -= 1
+        raise
     return EventResponse(_after(first, messages), server)
 
 

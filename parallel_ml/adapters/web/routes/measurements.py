@@ -86,7 +86,7 @@ def _points(points: list[dict[str, Any]], offset: int, limit: int) -> JsonRespon
 
 def _rules(files: JobLayout) -> dict[str, dict[str, Any]]:
     """Return how each rule of a job stands, by its name."""
-    told = read_json(files.alerts)
+    told = read_json(files.alerts, links=False)
     state = told.get("state") if isinstance(told, dict) else None
     rules = state.get("rules") if isinstance(state, dict) else None
     return {

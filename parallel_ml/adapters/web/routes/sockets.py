@@ -8,11 +8,11 @@ import json
 
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
-from parallel_ml.adapters.web.guard import is_token
+from parallel_ml.adapters.web.guard import bearer, is_token
 from parallel_ml.adapters.web.json_response import as_json
 from parallel_ml.adapters.web.parts import MOST_STRANGERS, MOST_STREAMS, Parts, parts_of
 from parallel_ml.adapters.web.problems import Problem
-from parallel_ml.adapters.web.streams import MAX_ID, Dropped, Stream, read_id
+from parallel_ml.adapters.web.streams import MAX_ID, Dropped, Stream, end, read_id
 
 router = APIRouter()
 PROTOCOL = "parallel-ml"
@@ -30,9 +30,9 @@ async def news(socket: WebSocket) -> None:
     token = server.settings.token
     offered = [str(word) for word in socket.scope.get("subprotocols", [])]
     given = [word.removeprefix(_TOKEN_PROTOCOL) for word in offered if word.startswith(_TOKEN_PROTOCOL)]
-    header = socket.headers.get("authorization", "").partition(" ")[2].strip()
-    known = any(is_token(one, token) for one in (*given, header) if one)
-    if ((given or header) and not known) or server.strangers >= MOST_STRANGERS:
+    known = any(is_token(one, token) for one in (*given, bearer(socket.scope)))
+    says_wrong = bool(given) or "authorization" in socket.headers
+    if not known and (says_wrong or server.strangers >= MOST_STRANGERS):
         await socket.close(_POLICY)
         return
     await socket.accept(PROTOCOL if PROTOCOL in offered else None)
@@ -73,9 +73,8 @@ async def _serve(socket: WebSocket, server: Parts) -> None:
         await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for task in (sending, leaving):
-            task.cancel()
             with contextlib.suppress(asyncio.CancelledError, WebSocketDisconnect, RuntimeError):
-                await task
+                await end(task)
 
 
 async def _send(socket: WebSocket, stream: Stream, last_id: str | None) -> None:
