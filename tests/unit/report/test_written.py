@@ -211,14 +211,14 @@ def test_completed_jobs_without_a_metric_are_not_called_too_few(make_run: MakeRu
 
 def test_long_values_that_differ_do_so_in_every_form(make_run: MakeRun) -> None:
     """As short as a table needs it, whole for programs."""
-    command = "command: [python, /home/someone/experiments/replay.py, --lr, {}]\n"
+    command = "command: [python, /data/someone/experiments/replay.py, --lr, {}]\n"
     made = make_run(Made("one", config=command.format(0.11)), Made("two", config=command.format(0.12)))
     for form in ("html", "md"):
         text = written(report_of(made), form)
         assert all(f"… --lr {value}" in text.replace("\\", "") for value in ("0.11", "0.12"))
     told = json.loads(written(report_of(made), "json"))["differences"]["command"]
     assert told == {
-        name: f"python /home/someone/experiments/replay.py --lr {lr}" for name, lr in (("one", 0.11), ("two", 0.12))
+        name: f"python /data/someone/experiments/replay.py --lr {lr}" for name, lr in (("one", 0.11), ("two", 0.12))
     }
 
 
