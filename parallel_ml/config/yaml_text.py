@@ -131,7 +131,7 @@ def _too_much(text: str, file: str) -> ConfigProblem | None:
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         if depth > 2 * MAX_LEVELS:  # of less `_endless` knows the line
-            line = event.start_mark.line + 1
+            line = event.start_mark.line + 1 if event.start_mark else None
             return ConfigProblem(file, line, "", f"is nested more than {MAX_LEVELS} levels deep")
         if count > 2 * MAX_VALUES:  # each value is two events at the most
             return ConfigProblem(file, None, "", f"holds more than {MAX_VALUES} values")

@@ -403,7 +403,7 @@ WRONG = {
     "a tag": (OWN + "cwd: !!python/name:os.system x\n", 2, "cwd", "tag"),
     "a key that is a list": (OWN + "params:\n  [a, b]: 1\n", 3, "params", "a key must be text"),
     "an anchor that holds itself": (OWN + "params: &a {b: *a}\n", 2, "", "holds itself"),
-    "very deep nesting": ("a: " + "[" * 3000, None, "", "levels deep"),
+    "very deep nesting": ("a: " + "[" * 3000, 1, "", "levels deep"),
     "control characters": ("a: \x01\n", None, "", "not text"),
 }
 
