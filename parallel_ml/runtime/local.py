@@ -21,7 +21,7 @@ from parallel_ml.core.stimuli import Command, Ended, Held, Started, Stimulus
 from parallel_ml.errors import BackendError, StoreError
 from parallel_ml.runtime.backend import AttemptRef, Launch
 from parallel_ml.runtime.images import ForkedShim, Images, Readiness
-from parallel_ml.runtime.notices import new_files
+from parallel_ml.runtime.new_files import new_files
 from parallel_ml.runtime.origin import Origin
 from parallel_ml.runtime.sweep import sweep
 from parallel_ml.store.attempts import HUNG, is_guarded, read_exit, read_guards

@@ -19,8 +19,8 @@ EPOCHS = 120  # the order has to reach the training before its end
 pytestmark = [pytest.mark.tf, pytest.mark.process]
 
 
-def test_reduce_lr_holds_from_the_epoch_after_the_next(tmp_path: Path) -> None:
-    """The rate is halved once, written down, and told with the epochs."""
+def cooling(tmp_path: Path) -> ParallelMLExecutor:
+    """Return a run whose one training is told to halve its rate when its second epoch is over."""
     config = {
         "data_preprocessing": {"image_dir": str(draw(tmp_path / "images", 40)), "batch_size": 8},
         "model_training": {"model": "mlp", "epochs": EPOCHS, "learning_rate": 0.01},
@@ -29,7 +29,12 @@ def test_reduce_lr_holds_from_the_epoch_after_the_next(tmp_path: Path) -> None:
     }
     path = tmp_path / "a.yaml"
     path.write_text(yaml.safe_dump(config))
-    run = ParallelMLExecutor([path], runs_dir=tmp_path / "runs", cwd=tmp_path, gpus="none")
+    return ParallelMLExecutor([path], runs_dir=tmp_path / "runs", cwd=tmp_path, gpus="none")
+
+
+def test_reduce_lr_holds_from_the_epoch_after_the_next(tmp_path: Path) -> None:
+    """The rate is halved once, written down, and told with the epochs."""
+    run = cooling(tmp_path)
     (result,) = run.run_parallel()
     assert result.state == "completed", result.error
     rates = [round(rate, 6) for rate in result.history["learning_rate"]]
@@ -47,15 +52,7 @@ def orders_of(layout: RunLayout) -> int:
 
 def test_a_supervisor_that_is_killed_over_an_order_has_it_obeyed_once(tmp_path: Path) -> None:
     """Only the event was written: the next one writes the order, and orders nothing when the alert comes again."""
-    config = {
-        "data_preprocessing": {"image_dir": str(draw(tmp_path / "images", 40)), "batch_size": 8},
-        "model_training": {"model": "mlp", "epochs": EPOCHS, "learning_rate": 0.01},
-        "result_analysis": {},
-        "alerts": [{"alert": "cool", "expr": "epoch() >= 2", "action": "reduce_lr", "factor": 0.5}],
-    }
-    path = tmp_path / "a.yaml"
-    path.write_text(yaml.safe_dump(config))
-    run = ParallelMLExecutor([path], runs_dir=tmp_path / "runs", cwd=tmp_path, gpus="none")
+    run = cooling(tmp_path)
 
     def leave(event: MonitorEvent) -> None:
         layout = RunLayout(Path(run.get_status().dir))

@@ -6,7 +6,7 @@ import os
 import select
 from pathlib import Path
 
-from parallel_ml.runtime.notices import new_files
+from parallel_ml.runtime.new_files import new_files
 from parallel_ml.store.files import write_json
 
 
